@@ -1,0 +1,103 @@
+"""What the sharp image may look like: x = G(theta), R(x)."""
+
+from __future__ import annotations
+
+from typing import Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deblurkit.core.observation import Observation
+from deblurkit.params import Params
+
+P = TypeVar("P", bound=Params)
+
+
+class ImagePrior(nn.Module, Generic[P]):
+    """A parametrisation of the latent image, an energy on it, or both.
+
+    The latent image is larger than the observation by ``margin`` on every side, because a valid blur eats
+    half a kernel of border. Which of the methods work is what the component's spec declares in ``offers``.
+
+    Args:
+        params: The component's own parameters.
+        observation: The blurry picture; shape, dtype and device of the latent image follow it.
+        margin: Rows and columns that the latent image has beyond the observation, on every side.
+        generator: The only source of randomness, on the CPU.
+    """
+
+    def __init__(
+        self, params: P, observation: Observation, *, margin: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.params = params
+        self.margin = margin
+        self.generator = generator
+        batch, channels, height, width = observation.y.shape
+        self.latent_shape = (batch, channels, height + 2 * margin[0], width + 2 * margin[1])
+
+    def forward(self) -> Tensor:
+        """The proposed image, (B, C, H + 2 my, W + 2 mx), in [0, 1] up to what the prior itself allows."""
+        raise NotImplementedError
+
+    def energy(self, x: Tensor) -> Tensor:
+        """R(x) of an image (B, C, h, w), as (B,); differentiable. Zero unless the prior has an opinion."""
+        return x.new_zeros(x.shape[0])
+
+    def restore(self, observation: Observation, kernel: Tensor, *, progress: float = 1.0) -> Tensor:
+        """Closed-form or splitting update: the latent image for a fixed kernel (offer ``restore``).
+
+        Args:
+            observation: Blurry picture; it may differ in size from the one given at construction.
+            kernel: (B, 1, h, w), non-negative, sum 1, true convolution.
+            progress: How far a blind estimation has come, 0 at its start and 1 at its end; priors that relax
+                their weights meanwhile use it. 1 is plain non-blind deconvolution.
+
+        Returns:
+            (B, C, H + h - 1, W + w - 1).
+        """
+        raise NotImplementedError
+
+    def fit(self, x: Tensor) -> None:
+        """Start from this latent image, (B, C, H + 2 my, W + 2 mx) (offer ``fit``)."""
+        raise NotImplementedError
+
+    @classmethod
+    def restarted(cls, params: P, attempt: int) -> P:
+        """Parameters for the given further attempt (1, 2, ...) after a bad result.
+
+        The default keeps them: a random start differs by its seed alone.
+        """
+        del attempt
+        return params
+
+
+class PixelImagePrior(ImagePrior[P]):
+    """Base of the priors whose image is a plain grid of free pixels, started at the blurry picture."""
+
+    def __init__(
+        self, params: P, observation: Observation, *, margin: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        super().__init__(params, observation, margin=margin, generator=generator)
+        self.pixels = nn.Parameter(extend(observation.y, margin))
+
+    def forward(self) -> Tensor:
+        """The pixels as they are, (B, C, H + 2 my, W + 2 mx)."""
+        return self.pixels
+
+    def fit(self, x: Tensor) -> None:
+        """Take over the pixels of ``x``."""
+        with torch.no_grad():
+            self.pixels.copy_(x)
+
+    def to_start(self, observation: Observation) -> Self:
+        """Forget everything and start at the blurry picture again."""
+        self.fit(extend(observation.y, self.margin))
+        return self
+
+
+def extend(y: Tensor, margin: tuple[int, int]) -> Tensor:
+    """Repeat the border pixels of (B, C, H, W) outwards by ``margin`` rows and columns."""
+    rows, columns = margin
+    return functional.pad(y, (columns, columns, rows, rows), mode="replicate")

@@ -1,0 +1,70 @@
+"""What the blur may look like, and how it blurs: B(x; k), k = K(phi), S(k)."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from deblurkit.core.observation import Observation
+from deblurkit.params import Params
+
+P = TypeVar("P", bound=Params)
+
+
+class KernelPrior(nn.Module, Generic[P]):
+    """A family of blurs. Its essence is :meth:`blur`; only some families can also show a :meth:`kernel`.
+
+    Args:
+        params: The component's own parameters.
+        observation: The blurry picture; batch size, dtype and device follow it.
+        size: Height and width of the window that holds the blur, odd, in pixels.
+        generator: The only source of randomness, on the CPU.
+    """
+
+    def __init__(
+        self, params: P, observation: Observation, *, size: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.params = params
+        self.size = size
+        self.generator = generator
+        self.batch = observation.y.shape[0]
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Rows and columns that :meth:`blur` removes on every side: half a kernel, or 0 where the size is kept."""
+        return self.size[0] // 2, self.size[1] // 2
+
+    def blur(self, x: Tensor) -> Tensor:
+        """Blur a latent image (B, C, H + 2 my, W + 2 mx) to (B, C, H, W); differentiable in x and in the parameters."""
+        raise NotImplementedError
+
+    def kernel(self) -> Tensor:
+        """The convolution kernel (B, 1, h, w), non-negative, sum 1, true convolution (offer ``kernel``)."""
+        raise NotImplementedError
+
+    def energy(self) -> Tensor:
+        """S(k) as (B,); differentiable. Zero unless the prior has an opinion."""
+        return next((p for p in self.parameters()), torch.zeros(1)).new_zeros(self.batch)
+
+    def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
+        """Closed-form update: set the kernel to the best one for a fixed latent image (offer ``estimate``).
+
+        Args:
+            x: Latent image (B, C, H + 2 my, W + 2 mx).
+            observation: The blurry picture of that image.
+            progress: How far the estimation has come, 0 at its start and 1 at its end.
+        """
+        raise NotImplementedError
+
+    def fit(self, kernel: Tensor) -> None:
+        """Start from this kernel, (B, 1, h, w) of this prior's size (offer ``fit``)."""
+        raise NotImplementedError
+
+    @classmethod
+    def restarted(cls, params: P, attempt: int) -> P:
+        """Parameters for the given further attempt (1, 2, ...) after a bad result; the default keeps them."""
+        del attempt
+        return params

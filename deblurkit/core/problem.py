@@ -1,0 +1,51 @@
+"""Everything that an optimizer needs to know about one estimation at one scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deblurkit.core.data_term import DataTerm
+from deblurkit.core.image_prior import ImagePrior
+from deblurkit.core.kernel_prior import KernelPrior
+from deblurkit.core.observation import Observation
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Find x and k that minimise D(B(x; k), y) + R(x) + S(k).
+
+    Attributes:
+        observation: The blurry picture.
+        image: The image prior, already sized for this observation.
+        kernel: The kernel prior.
+        data: The data term.
+        image_offers: What the image prior's spec says it offers.
+        kernel_offers: What the kernel prior's spec says it offers.
+        stage: Which part of a coarse-to-fine estimation this is: its (first, last) progress in [0, 1].
+    """
+
+    observation: Observation
+    image: ImagePrior[Any]
+    kernel: KernelPrior[Any]
+    data: DataTerm[Any]
+    image_offers: frozenset[str]
+    kernel_offers: frozenset[str]
+    stage: tuple[float, float] = (0.0, 1.0)
+
+    def progress(self, fraction: float) -> float:
+        """Overall progress in [0, 1] when this problem's own is ``fraction``."""
+        first, last = self.stage
+        return first + (last - first) * fraction
+
+    def loss(self, x: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective summed over the batch, and its parts by name: ``data``, ``image``, ``kernel``."""
+        terms = {
+            "data": self.data(self.kernel.blur(x), self.observation, step).sum(),
+            "image": self.image.energy(x).sum(),
+            "kernel": self.kernel.energy().sum(),
+        }
+        return torch.stack(list(terms.values())).sum(), terms
