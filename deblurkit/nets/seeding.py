@@ -1,0 +1,20 @@
+"""Reproducible initialisation: torch's layers draw from the global generator, deblurkit's callers own theirs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def seeded(generator: torch.Generator) -> Iterator[None]:
+    """Let layers that are built inside draw from ``generator``, and leave the global generator as it was."""
+    seed = int(torch.randint(0, 2**31 - 1, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def uniform_noise(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> torch.Tensor:
+    """U(0, scale) on the CPU: the fixed input of a deep prior (SelfDeblur, Ren et al. 2020; scale 0.1)."""
+    return torch.rand(shape, generator=generator) * scale
