@@ -1,0 +1,89 @@
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from deblurkit.errors import KernelError
+from deblurkit.ops import simplex
+
+
+def delta(size: int, row: int, column: int, value: float = 1.0) -> torch.Tensor:
+    kernel = torch.zeros(1, 1, size, size, dtype=torch.float64)
+    kernel[0, 0, row, column] = value
+    return kernel
+
+
+def test_projection_is_the_nearest_point(draw):
+    k = draw(2, 1, 3, 3) - 0.4
+    projected = simplex.project_simplex(k)
+    assert projected.min() >= 0
+    torch.testing.assert_close(projected.sum(dim=(1, 2, 3)), torch.ones(2, dtype=torch.float64))
+    for given, found in zip(k.flatten(1).numpy(), projected.flatten(1).numpy(), strict=True):
+        solved = minimize(
+            lambda v, given=given: ((v - given) ** 2).sum(),
+            [1 / 9] * 9,
+            jac=lambda v, given=given: 2 * (v - given),
+            bounds=[(0, None)] * 9,
+            constraints={"type": "eq", "fun": lambda v: v.sum() - 1},
+            method="SLSQP",
+            options={"ftol": 1e-14},
+        )
+        assert abs(found - solved.x).max() < 1e-6
+    torch.testing.assert_close(simplex.project_simplex(projected), projected)
+
+
+def test_normalise_clips_and_saves_an_empty_kernel():
+    k = torch.cat((delta(3, 0, 1, 4.0) + delta(3, 2, 2, -1.0), delta(3, 0, 0, -1.0)))
+    torch.testing.assert_close(simplex.normalise(k), torch.cat((delta(3, 0, 1), delta(3, 1, 1))))
+
+
+def test_centroid_counts_from_the_centre():
+    k = torch.cat((0.25 * delta(7, 0, 2) + 0.75 * delta(7, 4, 6), delta(7, 3, 3)))
+    torch.testing.assert_close(simplex.centroid(k), torch.tensor([[0.0, 2.0], [0.0, 0.0]], dtype=torch.float64))
+
+
+def test_recentre_moves_the_centroid_to_the_centre_and_keeps_all_values():
+    k = 0.5 * delta(9, 0, 5) + 0.5 * delta(9, 3, 8)
+    moved = simplex.recentre(k)
+    assert simplex.recentring_shift(k).tolist() == [[2, -2]]
+    assert simplex.centroid(moved).abs().max() <= 0.5
+    torch.testing.assert_close(moved.flatten().sort().values, k.flatten().sort().values)
+
+
+def test_recentre_stops_at_the_edge_instead_of_losing_mass():
+    k = 0.9 * delta(5, 0, 2) + 0.1 * delta(5, 4, 2)
+    assert simplex.recentring_shift(k).tolist() == [[0, 0]]
+    torch.testing.assert_close(simplex.recentre(k), k)
+
+
+def test_components_with_hysteresis():
+    bright = delta(9, 1, 1, 1.0) + delta(9, 2, 2, 0.1) + delta(9, 3, 3, 0.03)  # a tail, diagonal
+    second = delta(9, 1, 7, 0.4)
+    dust = delta(9, 7, 7, 0.08) + delta(9, 7, 1, 0.01)
+    kept = simplex.keep_components(bright + second + dust, strong=0.3, weak=0.02, mass=0.0)
+    torch.testing.assert_close(kept, (bright + second) / (bright + second).sum())
+    kept = simplex.keep_components(bright + second + dust, strong=0.3, weak=0.02, mass=0.5)
+    torch.testing.assert_close(kept, bright / bright.sum())
+
+
+def test_border_mass():
+    k = 0.3 * delta(7, 0, 3) + 0.2 * delta(7, 5, 5) + 0.5 * delta(7, 3, 3)
+    torch.testing.assert_close(simplex.border_mass(k), torch.tensor([0.3], dtype=torch.float64))
+    torch.testing.assert_close(simplex.border_mass(k, width=2), torch.tensor([0.5], dtype=torch.float64))
+    torch.testing.assert_close(simplex.border_mass(k, width=4), torch.tensor([1.0], dtype=torch.float64))
+
+
+def test_effective_size():
+    k = 0.6 * delta(11, 2, 2) + 0.39 * delta(11, 4, 6) + 0.01 * delta(11, 10, 10)
+    sizes = [int(simplex.effective_size(k, fraction=f)) for f in (0.5, 0.99, 1.0)]
+    assert sizes == [1, 5, 9]
+
+
+def test_bad_input(draw):
+    with pytest.raises(ValueError, match="weak <= strong"):
+        simplex.keep_components(draw(1, 1, 3, 3), strong=0.1, weak=0.2, mass=0.0)
+    with pytest.raises(ValueError, match="fraction"):
+        simplex.effective_size(draw(1, 1, 3, 3), fraction=0.0)
+    with pytest.raises(KernelError, match="no centre"):
+        simplex.project_simplex(draw(1, 1, 4, 3))
+    with pytest.raises(ValueError, match="kernel: needs"):
+        simplex.centroid(draw(1, 2, 3, 3))
