@@ -12,6 +12,7 @@ from deblurkit.core.data_term import DataTerm
 from deblurkit.core.image_prior import ImagePrior
 from deblurkit.core.kernel_prior import KernelPrior
 from deblurkit.core.observation import Observation
+from deblurkit.specs import Fit
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class Problem:
         image: The image prior, already sized for this observation.
         kernel: The kernel prior.
         data: The data term.
-        image_offers: What the image prior's spec says it offers.
-        kernel_offers: What the kernel prior's spec says it offers.
+        ways: By which of their offers the optimizer moves the two parts; empty for a part that is fixed.
         stage: Which part of a coarse-to-fine estimation this is: its (first, last) progress in [0, 1].
     """
 
@@ -32,8 +32,7 @@ class Problem:
     image: ImagePrior[Any]
     kernel: KernelPrior[Any]
     data: DataTerm[Any]
-    image_offers: frozenset[str]
-    kernel_offers: frozenset[str]
+    ways: Fit
     stage: tuple[float, float] = (0.0, 1.0)
 
     def progress(self, fraction: float) -> float:

@@ -1,0 +1,1 @@
+"""Data terms that come with deblurkit; reached only through ``plugin.py``."""

@@ -1,0 +1,1 @@
+"""Image priors that come with deblurkit; reached only through ``plugin.py``."""

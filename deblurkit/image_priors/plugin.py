@@ -1,0 +1,56 @@
+"""What this room offers to the registry. Imported at every start, so it never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from deblurkit.hookspecs import hookimpl
+from deblurkit.params import Params, param
+from deblurkit.specs import ImagePriorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityParams(Params):
+    """`identity` has nothing to choose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DIPParams(Params):
+    """Parameters of `dip`; the defaults are those of SelfDeblur's published code."""
+
+    channels: int = param(128, "Features of every convolution of the hourglass.", min=1)
+    skip_channels: int = param(16, "Features of every skip branch.", min=1)
+    scales: int = param(5, "Number of halvings.", min=1, max=8)
+    non_local: bool = param(True, "Put a non-local block into every scale from the third on.")
+    input_channels: int = param(8, "Channels of the fixed input noise.", min=1)
+    input_scale: float = param(0.1, "The input noise is uniform on [0, this].", above=0.0)
+    perturbation: float = param(1e-3, "Standard deviation of fresh noise added to the input at every step.", min=0.0)
+    regulariser: Literal["none", "total-variation", "quadratic-variation", "hyper-laplacian"] = param(
+        "none", "Energy of the network's image."
+    )
+    regulariser_weight: float = param(0.0, "Weight of that energy.", min=0.0)
+    exponent: float = param(0.66, "Exponent of the hyper-Laplacian energy.", above=0.0, max=2.0)
+    fit_steps: int = param(300, "Adam steps of a warm start from a given image.", min=0)
+    fit_lr: float = param(5e-4, "Learning rate of that warm start.", above=0.0)
+
+
+@hookimpl
+def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
+    """Yield the image priors that come with deblurkit."""
+    yield ImagePriorSpec(
+        name="dip",
+        summary="Deep image prior: an untrained hourglass makes the image from fixed noise.",
+        params=DIPParams,
+        target="deblurkit.image_priors.dip:DeepImagePrior",
+        offers={"parameters", "energy", "fit"},
+        reference="Ulyanov et al. 2018; Ren et al. 2020",
+    )
+    yield ImagePriorSpec(
+        name="identity",
+        summary="Free pixels without an opinion, the control of every comparison.",
+        params=IdentityParams,
+        target="deblurkit.image_priors.identity:Identity",
+        offers={"parameters", "energy", "fit"},
+    )

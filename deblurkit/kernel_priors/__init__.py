@@ -1,0 +1,1 @@
+"""Kernel priors that come with deblurkit; reached only through ``plugin.py``."""

@@ -1,0 +1,49 @@
+"""The kernel as the output of a small fully connected network (SelfDeblur, Ren et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deblurkit.core import KernelPrior, Observation
+from deblurkit.kernel_priors.plugin import FCNParams
+from deblurkit.nets.fcn import KernelFCN
+from deblurkit.nets.seeding import seeded, uniform_noise
+from deblurkit.ops.convolve import convolve_valid
+
+
+class FCN(KernelPrior[FCNParams]):
+    """k = softmax(MLP(z)) with a fixed z ~ U(0, input_scale), never perturbed; one network for every picture."""
+
+    def __init__(
+        self, params: FCNParams, observation: Observation, *, size: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        super().__init__(params, observation, size=size, generator=generator)
+        inputs, networks = [], []
+        for _ in range(self.batch):
+            inputs.append(uniform_noise((1, params.inputs), params.input_scale, generator))
+            with seeded(generator):
+                networks.append(
+                    KernelFCN(size, inputs=params.inputs, hidden=params.hidden_units, layers=params.hidden_layers)
+                )
+        self.networks = nn.ModuleList(networks).to(observation.y)
+        self.register_buffer("z", torch.cat(inputs).to(observation.y))
+        self.z: Tensor
+
+    def kernel(self) -> Tensor:
+        """(B, 1, h, w), >= 0, sum 1 by the softmax."""
+        return torch.cat([network(self.z[i : i + 1]) for i, network in enumerate(self.networks)])
+
+    def blur(self, x: Tensor) -> Tensor:
+        """Valid convolution with :meth:`kernel`."""
+        return convolve_valid(x, self.kernel())
+
+    def fit(self, kernel: Tensor) -> None:
+        """Train the networks towards ``kernel`` for ``fit_steps`` Adam steps of cross-entropy."""
+        adam = torch.optim.Adam(self.parameters(), lr=self.params.fit_lr)
+        target = kernel.detach().flatten(1)
+        for _ in range(self.params.fit_steps):
+            adam.zero_grad(set_to_none=True)
+            log = torch.log(self.kernel().flatten(1).clamp_min(1e-12))
+            (-(target * log).sum(1)).mean().backward()
+            adam.step()

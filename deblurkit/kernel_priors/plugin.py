@@ -1,0 +1,72 @@
+"""What this room offers to the registry. Imported at every start, so it never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deblurkit.hookspecs import hookimpl
+from deblurkit.params import Params, param
+from deblurkit.specs import KernelPriorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownParams(Params):
+    """Parameters of `known`."""
+
+    file: Path = param(Path(), "Kernel to use: .npy, .png, .tif or .mat.")
+    flip: bool = param(False, "Rotate by 180 degrees: the file was written by a tool that correlates.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FCNParams(Params):
+    """Parameters of `fcn`; the defaults are those of SelfDeblur's published code."""
+
+    hidden_layers: int = param(1, "Hidden layers; 0 and 2 are the paper's ablation.", min=0, max=2)
+    hidden_units: int = param(1000, "Units of every hidden layer.", min=1)
+    inputs: int = param(200, "Length of the fixed input noise.", min=1)
+    input_scale: float = param(0.1, "The input noise is uniform on [0, this].", above=0.0)
+    fit_steps: int = param(300, "Adam steps of a warm start from a given kernel.", min=0)
+    fit_lr: float = param(1e-3, "Learning rate of that warm start.", above=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelDIPParams(Params):
+    """Parameters of `dip`."""
+
+    channels: int = param(64, "Features of every convolution of the hourglass.", min=1)
+    skip_channels: int = param(16, "Features of every skip branch.", min=1)
+    scales: int = param(4, "Number of halvings.", min=1, max=6)
+    input_channels: int = param(8, "Channels of the fixed input noise.", min=1)
+    input_scale: float = param(0.1, "The input noise is uniform on [0, this].", above=0.0)
+    fit_steps: int = param(300, "Adam steps of a warm start from a given kernel.", min=0)
+    fit_lr: float = param(1e-3, "Learning rate of that warm start.", above=0.0)
+
+
+@hookimpl
+def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
+    """Yield the kernel priors that come with deblurkit."""
+    yield KernelPriorSpec(
+        name="fcn",
+        summary="Softmax over the output of a small fully connected network.",
+        params=FCNParams,
+        target="deblurkit.kernel_priors.fcn:FCN",
+        offers={"parameters", "energy", "kernel", "fit"},
+        reference="Ren et al. 2020",
+    )
+    yield KernelPriorSpec(
+        name="dip",
+        summary="An hourglass makes the kernel from fixed noise (Double-DIP).",
+        params=KernelDIPParams,
+        target="deblurkit.kernel_priors.dip:KernelDIP",
+        offers={"parameters", "energy", "kernel", "fit"},
+        reference="Gandelsman et al. 2019; Ren et al. 2020, table 2",
+    )
+    yield KernelPriorSpec(
+        name="known",
+        summary="A kernel that the user gives; nothing is estimated.",
+        params=KnownParams,
+        target="deblurkit.kernel_priors.known:Known",
+        offers={"kernel"},
+    )

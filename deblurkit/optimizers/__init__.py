@@ -1,0 +1,1 @@
+"""Optimizers that come with deblurkit; reached only through ``plugin.py``."""

@@ -1,0 +1,67 @@
+"""Image and kernel take turns: by closed forms where a part offers one, by inner Adam steps where it does not.
+
+With closed forms this is classical MAP estimation; with Adam steps it is algorithm 1 of Tran et al., CVPR 2021,
+and the alternating variant of SelfDeblur (Ren et al., CVPR 2020, algorithm 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from deblurkit.core import Optimizer, Problem, Step
+from deblurkit.optimizers.plugin import AlternatingParams
+from deblurkit.optimizers.schedule import decayed
+from deblurkit.specs import Offer
+
+
+class Alternating(Optimizer[AlternatingParams]):
+    """Rounds of one image update, then one kernel update."""
+
+    def steps(self, problem: Problem) -> Iterator[Step]:
+        """Yield after every round, with the image as the round's image update left it."""
+        p = self.params
+        image_turn = Turn(problem.image, p.image_lr, p.image_steps, p)
+        kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
+        for index in range(p.iterations):
+            progress = problem.progress(index / max(p.iterations - 1, 1))
+            if Offer.RESTORE in problem.ways.image:
+                with torch.no_grad():
+                    x = problem.image.restore(problem.observation, problem.kernel.kernel(), progress=progress)
+                problem.image.fit(x)
+            elif Offer.PARAMETERS in problem.ways.image:
+                image_turn.take(problem, problem.image, index)
+            with torch.no_grad():
+                x = problem.image()
+            if Offer.ESTIMATE in problem.ways.kernel:
+                with torch.no_grad():
+                    problem.kernel.estimate(x, problem.observation, progress=progress)
+            elif Offer.PARAMETERS in problem.ways.kernel:
+                kernel_turn.take(problem, lambda x=x: x, index)
+            with torch.no_grad():
+                loss, terms = problem.loss(x, index)
+            yield Step(index, p.iterations, loss, x, terms)
+
+
+class Turn:
+    """The inner gradient steps of one part; Adam's moments carry over from round to round."""
+
+    def __init__(self, part: nn.Module, rate: float, count: int, params: AlternatingParams) -> None:
+        self.parameters = list(part.parameters())
+        self.rate, self.count, self.params = rate, count, params
+        self.adam = torch.optim.Adam(self.parameters, lr=rate) if self.parameters else None
+
+    def take(self, problem: Problem, image: Callable[[], Tensor], index: int) -> None:
+        """Do the inner steps of round ``index`` on ``image``; the other part's parameters gather no gradient."""
+        assert self.adam is not None
+        for inner in range(self.count):
+            step = index * self.count + inner
+            self.adam.param_groups[0]["lr"] = decayed(self.rate, step, self.params.milestones, self.params.decay)
+            loss, _ = problem.loss(image(), step)
+            for parameter, gradient in zip(
+                self.parameters, torch.autograd.grad(loss, self.parameters, allow_unused=True), strict=True
+            ):
+                parameter.grad = gradient
+            self.adam.step()

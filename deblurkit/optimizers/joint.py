@@ -1,0 +1,32 @@
+"""Image and kernel move together, each at its own learning rate (SelfDeblur, Ren et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from deblurkit.core import Optimizer, Problem, Step
+from deblurkit.optimizers.plugin import JointParams
+from deblurkit.optimizers.schedule import decayed
+
+
+class Joint(Optimizer[JointParams]):
+    """One Adam over both parts; a part without parameters (a known kernel) stays as it is."""
+
+    def steps(self, problem: Problem) -> Iterator[Step]:
+        """Yield after every update; the image of a step is the one that its loss was computed from."""
+        p = self.params
+        rates = {"image": p.image_lr, "kernel": p.kernel_lr}
+        parts = {"image": problem.image, "kernel": problem.kernel}
+        groups = [{"params": list(part.parameters()), "name": name} for name, part in parts.items()]
+        adam = torch.optim.Adam([group for group in groups if group["params"]])
+        for index in range(p.iterations):
+            for group in adam.param_groups:
+                group["lr"] = decayed(rates[group["name"]], index, p.milestones, p.decay)
+            adam.zero_grad(set_to_none=True)
+            x = problem.image()
+            loss, terms = problem.loss(x, index)
+            loss.backward()
+            adam.step()
+            yield Step(index, p.iterations, loss.detach(), x.detach(), {name: t.detach() for name, t in terms.items()})
