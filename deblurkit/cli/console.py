@@ -1,0 +1,133 @@
+"""Every line that the command line prints: the result on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import click
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between two lines of progress where nobody watches a terminal."""
+LIVE_INTERVAL = 0.1
+"""Seconds between two updates of the live bar; reading a loss makes an accelerator wait."""
+
+
+class Event(Protocol):
+    """What the console shows of a run's progress (`deblurkit.pipeline.Progress`)."""
+
+    stage: str
+    attempt: int
+    scale: int
+    scales: int
+    done: int
+    total: int
+    loss: Any
+
+
+def result(text: str) -> None:
+    """Print a line of the result on stdout."""
+    click.echo(text)
+
+
+def document(data: Any) -> None:
+    """Print exactly one JSON document on stdout."""
+    click.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Say something on stderr."""
+    click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """Say on stderr that something deserves a look."""
+    click.echo(click.style("Warning: ", fg="yellow") + text, err=True)
+
+
+def error(text: str) -> None:
+    """Say on stderr that something failed."""
+    click.echo(click.style("Error: ", fg="red") + text, err=True)
+
+
+class ProgressDisplay:
+    """Progress of one picture: a live bar on a terminal, a plain line every ten seconds elsewhere.
+
+    Use it as a context manager and hand :meth:`update` to the pipeline as its listener.
+    """
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self.title = title
+        self.quiet = quiet
+        self.live: Any = None
+        self.task: Any = None
+        self.stage_key: tuple[str, int, int] | None = None
+        self.started = self.stage_started = self.shown = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.live = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[loss]}"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self.live.start()
+            self.task = self.live.add_task(self.title, total=None, loss="", rate="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def update(self, event: Event) -> None:
+        """Show a sign of life, if the last one was long enough ago."""
+        if self.quiet:
+            return
+        now = time.monotonic()
+        key = (event.stage, event.attempt, event.scale)
+        fresh = key != self.stage_key
+        if fresh:
+            self.stage_key, self.stage_started = key, now
+        if not fresh and now - self.shown < (PLAIN_INTERVAL if self.live is None else LIVE_INTERVAL):
+            return
+        if fresh and self.live is None and now - self.shown < PLAIN_INTERVAL:
+            return
+        self.shown = now
+        loss = "" if event.loss is None else f"loss {float(event.loss):.2e}"
+        seconds = now - self.stage_started
+        rate = f"{event.done / seconds:.1f}/s" if seconds > 0.5 and event.done else ""
+        if self.live is None:
+            note("  ".join(filter(None, [self._where(event), loss, f"{now - self.started:.0f} s"])))
+        else:
+            if fresh:
+                self.live.reset(self.task, total=event.total)
+            self.live.update(
+                self.task,
+                description=f"{self.title}: {self._stage(event)}",
+                completed=event.done,
+                total=event.total,
+                loss=loss,
+                rate=rate,
+            )
+
+    @staticmethod
+    def _stage(event: Event) -> str:
+        attempt = f", attempt {event.attempt}" if event.attempt > 1 else ""
+        scale = f" scale {event.scale}/{event.scales}" if event.scales > 1 else ""
+        return f"{event.stage}{scale}{attempt}"
+
+    def _where(self, event: Event) -> str:
+        return f"{self.title}: {self._stage(event)}  step {event.done}/{event.total}"

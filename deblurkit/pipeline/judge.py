@@ -1,0 +1,137 @@
+"""Is this a good result? A flag, and the reasons in words, from the data alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from deblurkit.core import Observation
+from deblurkit.ops.convolve import convolve_valid
+from deblurkit.ops.simplex import border_mass
+
+Flag = Literal["good", "doubtful", "bad"]
+
+BORDER_MASS = 0.10
+"""A kernel with more than this in its outermost frame wanted a larger window."""
+DELTA_PEAK = 0.85
+"""A kernel with more than this in one pixel blurs nothing."""
+FLAT_CONTRAST = 0.2
+"""An image whose contrast is below this fraction of the blurry one's has collapsed: deblurring adds contrast."""
+DARK_SHIFT = 0.15
+"""A mean that moved by more than this means a black or white result: blur keeps the mean."""
+RESIDUAL_RATIO = 4.0
+RESIDUAL_FLOOR = 0.01
+"""The re-blurred image may differ from the observation by this many noise levels, plus the floor (kernel and model errors)."""
+SATURATED = 0.02
+"""From this fraction of saturated pixels on, they are worth a word."""
+DIFFUSE = 0.5
+"""A kernel whose values are nearly equal over more than this fraction of its window shows no motion path."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is thought of a result.
+
+    Attributes:
+        flag: ``good``; ``doubtful`` (look at it); ``bad`` (it should not be used).
+        reasons: Why it is not good, a sentence each; notes that do not lower the flag are here too.
+        measures: The numbers behind it: ``residual`` and ``noise`` (standard deviations, in units of [0, 1]),
+            ``border_mass``, ``peak`` (largest kernel value), ``diffuse``, ``contrast`` (standard deviation over the blurry one's),
+            ``saturated`` (fraction of pixels). Only those that could be measured.
+    """
+
+    flag: Flag
+    reasons: tuple[str, ...]
+    measures: dict[str, float]
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sorting key: better results first."""
+        return ("good", "doubtful", "bad").index(self.flag), self.measures.get("residual", float("inf"))
+
+
+def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: Tensor | None = None) -> Quality:
+    """Judge one picture's result.
+
+    Args:
+        observation: The blurry picture (1, C, H, W).
+        x: Its latent image (1, C, H + 2 my, W + 2 mx), on the same device.
+        kernel: The convolution kernel (1, 1, h, w), or ``None`` where the kernel prior shows none.
+        blurred: B(x; k) (1, C, H, W); made with ``kernel`` where not given.
+
+    Returns:
+        The quality.
+    """
+    measures: dict[str, float] = {}
+    bad: list[str] = []
+    doubts: list[str] = []
+    notes: list[str] = []
+    if not torch.isfinite(x).all():
+        return Quality("bad", ("the image has values that are not finite numbers: the run diverged",), measures)
+    measures["noise"] = float(observation.noise.mean())
+    _judge_image(observation, x, measures, bad)
+    if kernel is not None:
+        _judge_kernel(kernel, measures, bad, doubts)
+        if blurred is None and _fits(x, observation, kernel):
+            blurred = convolve_valid(x, kernel)
+    if blurred is not None:
+        _judge_residual(observation, blurred, measures, bad, doubts)
+    measures["saturated"] = float(1.0 - observation.mask.mean())
+    if measures["saturated"] > SATURATED:
+        notes.append(
+            f"{measures['saturated']:.0%} of the pixels are saturated or missing and were not believed; expect halos around lights"
+        )
+    flag: Flag = "bad" if bad else "doubtful" if doubts else "good"
+    return Quality(flag, tuple(bad + doubts + notes), measures)
+
+
+def _fits(x: Tensor, observation: Observation, kernel: Tensor) -> bool:
+    rows, columns = kernel.shape[-2] - 1, kernel.shape[-1] - 1
+    return x.shape[-2:] == (observation.size[0] + rows, observation.size[1] + columns)
+
+
+def _judge_image(observation: Observation, x: Tensor, measures: dict[str, float], bad: list[str]) -> None:
+    contrast = float(x.std() / observation.y.std().clamp_min(1e-6))
+    shift = float((x.mean() - observation.y.mean()).abs())
+    measures["contrast"] = contrast
+    if contrast < FLAT_CONTRAST:
+        bad.append("the image collapsed to a nearly flat picture")
+    elif shift > DARK_SHIFT:
+        bad.append("the image is much darker or brighter than the blurry one")
+
+
+def _judge_kernel(kernel: Tensor, measures: dict[str, float], bad: list[str], doubts: list[str]) -> None:
+    peak = float(kernel.max())
+    measures["peak"] = peak
+    if peak > DELTA_PEAK:
+        doubts.append("no blur was found: the kernel is nearly a single point, so the picture is nearly unchanged")
+        return
+    if min(kernel.shape[-2:]) >= 5:
+        measures["border_mass"] = float(border_mass(kernel))
+        if measures["border_mass"] > BORDER_MASS:
+            doubts.append("the kernel reaches the border of its window; give a larger --kernel-size")
+    measures["diffuse"] = float((kernel > 0.3 * peak).float().mean())
+    if measures["diffuse"] > DIFFUSE and kernel.numel() > 25:
+        bad.append("the kernel shows no motion path, it fills its window evenly; the estimation did not converge")
+
+
+def _judge_residual(
+    observation: Observation, blurred: Tensor, measures: dict[str, float], bad: list[str], doubts: list[str]
+) -> None:
+    weight = observation.mask.expand_as(observation.y)
+    error = ((blurred - observation.y).square() * weight).sum() / weight.sum().clamp_min(1.0)
+    measures["residual"] = float(error.sqrt())
+    allowed = RESIDUAL_RATIO * measures["noise"] + RESIDUAL_FLOOR
+    if measures["residual"] > 3 * allowed:
+        bad.append(
+            f"re-blurring the image misses the picture by {measures['residual']:.3f}, far above the noise "
+            f"({measures['noise']:.3f}); the blur is probably not the same everywhere"
+        )
+    elif measures["residual"] > allowed:
+        doubts.append(
+            f"re-blurring the image misses the picture by {measures['residual']:.3f}, above the noise "
+            f"({measures['noise']:.3f}); the blur may differ from place to place"
+        )
