@@ -1,0 +1,114 @@
+"""Schedules, and the two optimizers on problems whose answer is known."""
+
+import pytest
+import torch
+
+from deblurkit.core import DataTerm, KernelPrior, Observation, PixelImagePrior, Problem
+from deblurkit.optimizers.alternating import Alternating
+from deblurkit.optimizers.joint import Joint
+from deblurkit.optimizers.plugin import AlternatingParams, JointParams
+from deblurkit.optimizers.schedule import decayed
+from deblurkit.params import Params
+from deblurkit.specs import Fit
+
+
+@pytest.mark.parametrize(
+    ("step", "image", "kernel"),
+    [(0, 1e-2, 1e-4), (1999, 1e-2, 1e-4), (2000, 5e-3, 5e-5), (3000, 2.5e-3, 2.5e-5), (4000, 1.25e-3, 1.25e-5)],
+)
+def test_default_schedule_is_the_published_one(step, image, kernel):
+    p = JointParams()
+    assert decayed(p.image_lr, step, p.milestones, p.decay) == pytest.approx(image)
+    assert decayed(p.kernel_lr, step, p.milestones, p.decay) == pytest.approx(kernel)
+
+
+class Gain(KernelPrior[Params]):
+    """y = g x: a blur with one parameter, and a closed form for it."""
+
+    def __init__(self, params, observation, *, size, generator):
+        super().__init__(params, observation, size=size, generator=generator)
+        self.gain = torch.nn.Parameter(torch.ones(()))
+        self.progress = []
+
+    def blur(self, x):
+        return self.gain * x
+
+    def kernel(self):
+        return torch.ones(1, 1, 1, 1)
+
+    def estimate(self, x, observation, *, progress=1.0):
+        self.progress.append(progress)
+        self.gain.copy_((x * observation.y).sum() / (x * x).sum())
+
+
+class Flat(PixelImagePrior[Params]):
+    """Free pixels whose closed form is a constant."""
+
+    def restore(self, observation, kernel, *, progress=1.0):
+        return torch.full_like(observation.y, 0.25)
+
+
+class Squares(DataTerm[Params]):
+    def forward(self, prediction, observation, step):
+        self.seen = step
+        return (prediction - observation.y).square().mean((1, 2, 3))
+
+
+def problem(ways, stage=(0.0, 1.0)):
+    observation = Observation.of(torch.full((1, 1, 4, 4), 0.5))
+    g = torch.Generator().manual_seed(0)
+    kernel = Gain(Params(), observation, size=(1, 1), generator=g)
+    image = Flat(Params(), observation, margin=(0, 0), generator=g)
+    with torch.no_grad():
+        image.pixels.fill_(0.4)
+    return Problem(observation, image, kernel, Squares(Params()), ways, stage)
+
+
+PARAMETERS = frozenset({"parameters"})
+
+
+def test_joint_minimises_and_moves_each_part_at_its_own_rate():
+    p = problem(Fit(PARAMETERS, PARAMETERS, 2))
+    first = next(Joint(JointParams(iterations=1, image_lr=1e-2, kernel_lr=1e-4)).steps(p))
+    assert float(first.loss) == pytest.approx(0.01)
+    # Adam's first step is the learning rate itself
+    assert float(p.image.pixels.mean()) - 0.4 == pytest.approx(1e-2, rel=1e-3)
+    assert float(p.kernel.gain) - 1 == pytest.approx(1e-4, rel=2e-2)
+    losses = [float(step.loss) for step in Joint(JointParams(iterations=200)).steps(p)]
+    assert losses[-1] < 1e-4
+
+
+def test_joint_leaves_a_kernel_without_parameters_alone():
+    p = problem(Fit(PARAMETERS, frozenset(), 1))
+    p.kernel.gain = None
+    p.kernel.blur = lambda x: 2 * x
+    *_, last = Joint(JointParams(iterations=300)).steps(p)
+    assert float(last.image.mean()) == pytest.approx(0.25, abs=1e-2)
+
+
+def test_alternating_uses_closed_forms_where_offered():
+    p = problem(Fit(frozenset({"restore"}), frozenset({"estimate"}), 2), stage=(0.5, 1.0))
+    steps = list(Alternating(AlternatingParams(iterations=3)).steps(p))
+    assert float(p.kernel.gain) == pytest.approx(2.0)
+    assert torch.equal(p.image(), torch.full((1, 1, 4, 4), 0.25))
+    assert p.kernel.progress == pytest.approx([0.5, 0.75, 1.0])
+    assert float(steps[-1].loss) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_alternating_takes_inner_steps_where_there_is_no_closed_form():
+    p = problem(Fit(PARAMETERS, PARAMETERS, 0))
+    params = AlternatingParams(iterations=2, image_steps=3, kernel_steps=5, image_lr=1e-3, kernel_lr=1e-3)
+    for _ in Alternating(params).steps(p):
+        pass
+    # while the gradient keeps its sign, Adam moves by the learning rate at every step
+    assert float(p.image.pixels.mean()) - 0.4 == pytest.approx(2 * 3 * 1e-3, rel=0.05)
+    assert float(p.kernel.gain) - 1 == pytest.approx(2 * 5 * 1e-3, rel=0.05)
+    assert p.data.seen <= 9
+
+
+def test_alternating_freezes_one_part_while_the_other_moves():
+    p = problem(Fit(frozenset(), PARAMETERS, 0))
+    before = p.image().detach().clone()
+    for _ in Alternating(AlternatingParams(iterations=2, kernel_steps=2)).steps(p):
+        assert torch.equal(p.image(), before)
+    assert float(p.kernel.gain) != 1.0
