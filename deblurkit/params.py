@@ -8,8 +8,9 @@ A component lists its knobs as the fields of a frozen dataclass::
 
 From that one line come the TOML key ``image_prior.weight``, the flag ``--image-prior.weight`` with its help and range,
 a line of ``deblurkit list``, and a column of an ablation table. The annotations allowed are few on purpose: ``bool``,
-``int``, ``float``, ``str``, ``Path``, ``Literal[...]`` of strings or of integers, ``tuple[int, ...]`` and
-``tuple[float, ...]``. There is no ``None``: say "absent" by a default such as ``0``, ``""``, ``"auto"`` or ``()``.
+``int``, ``float``, ``str``, ``Path``, ``Literal[...]`` of strings or of integers, ``tuple[int, ...]``,
+``tuple[float, ...]``, and ``int | Literal["auto"]`` or ``float | Literal["auto"]`` for a number that the program can
+choose itself. There is no ``None``: say "absent" by a default such as ``0``, ``""``, ``"auto"`` or ``()``.
 """
 
 import dataclasses
@@ -21,7 +22,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deblurkit.errors import ConfigError
 
@@ -30,7 +32,8 @@ Plain: TypeAlias = bool | int | float | str | list[int] | list[float]
 T = TypeVar("T")
 P = TypeVar("P", bound="Params")
 
-ALLOWED = "bool, int, float, str, Path, Literal[...], tuple[int, ...] or tuple[float, ...]"
+ALLOWED = "bool, int, float, str, Path, Literal[...], tuple[int, ...], tuple[float, ...] or int | Literal['auto']"
+AUTO = "auto"
 _KEY = "deblurkit"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -44,6 +47,7 @@ def param(
     max: float = math.inf,
     above: float = -math.inf,
     below: float = math.inf,
+    odd: bool = False,
 ) -> T:
     """Declare one parameter of a `Params` class.
 
@@ -54,11 +58,12 @@ def param(
         max: Largest value allowed.
         above: The value must be greater than this, not equal.
         below: The value must be less than this, not equal.
+        odd: The value must be an odd integer.
 
     Returns:
         A dataclass field (typed as the default, so that a type checker reads the annotation).
     """
-    metadata = {_KEY: {"help": help, "min": min, "max": max, "above": above, "below": below}}
+    metadata = {_KEY: {"help": help, "min": min, "max": max, "above": above, "below": below, "odd": odd}}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -111,6 +116,7 @@ class Parameter:
         max: Largest value allowed.
         above: Exclusive lower bound.
         below: Exclusive upper bound.
+        odd: Whether integers must be odd.
     """
 
     name: str
@@ -121,6 +127,7 @@ class Parameter:
     max: float
     above: float
     below: float
+    odd: bool
 
     @property
     def flag(self) -> str:
@@ -129,8 +136,15 @@ class Parameter:
 
     @property
     def choices(self) -> tuple[str | int, ...]:
-        """The values of a ``Literal``; empty for every other type."""
+        """The words (or integers) of a ``Literal``, ``("auto",)`` beside a number, else empty."""
+        if self.auto:
+            return (AUTO,)
         return get_args(self.annotation) if get_origin(self.annotation) is Literal else ()
+
+    @property
+    def auto(self) -> bool:
+        """Whether the word ``auto`` may stand in the place of a number."""
+        return _number(self.annotation) is not self.annotation
 
     @property
     def item(self) -> type | None:
@@ -140,6 +154,8 @@ class Parameter:
     @property
     def type_text(self) -> str:
         """The type as ``--help`` and ``list`` show it, such as ``integer``, ``numbers`` or ``l1|l2``."""
+        if self.auto:
+            return f"{AUTO}|{_NOUNS[_number(self.annotation)]}"
         if self.choices:
             return "|".join(str(choice) for choice in self.choices)
         if self.item is not None:
@@ -155,8 +171,8 @@ class Parameter:
         if math.isinf(low) and math.isinf(high):
             return ""
         if math.isinf(high):
-            return f"x{low_sign.replace('<', '>')}{low:g}"
-        return f"{'' if math.isinf(low) else f'{low:g}{low_sign}'}x{high_sign}{high:g}"
+            return f"x{low_sign.replace('<', '>')}{low:.10g}"
+        return f"{'' if math.isinf(low) else f'{low:.10g}{low_sign}'}x{high_sign}{high:.10g}"
 
     @property
     def default_text(self) -> str:
@@ -166,13 +182,13 @@ class Parameter:
     @property
     def requirement(self) -> str:
         """What a value must be, as the middle of a sentence: ``an integer with 1<=x<=8``."""
-        if self.choices:
+        if self.choices and not self.auto:
             return "one of " + ", ".join(repr(choice) for choice in self.choices)
-        noun = _NOUNS[self.item] + "s" if self.item is not None else _ARTICLES[self.annotation]
         bounds = self.bounds_text
         if self.item is not None:
-            return f"a list of {noun}" + (f", each with {bounds}" if bounds else "")
-        return noun + (f" with {bounds}" if bounds else "")
+            return f"a list of {_NOUNS[self.item]}s" + (f", each with {bounds}" if bounds else "")
+        noun = "an odd integer" if self.odd else _ARTICLES[_number(self.annotation)]
+        return (f"{AUTO!r} or " if self.auto else "") + noun + (f" with {bounds}" if bounds else "")
 
     def check(self, value: object) -> Value:
         """Return `value` in the declared type.
@@ -183,7 +199,9 @@ class Parameter:
         Raises:
             ValueError: With the sentence ``must be …, not …``.
         """
-        if self.choices:
+        if self.auto and value == AUTO:
+            return AUTO
+        if self.choices and not self.auto:
             # 1 == True == 1.0 in Python, so the types are compared too
             if any(type(value) is type(choice) and value == choice for choice in self.choices):
                 return value  # type: ignore[return-value]
@@ -191,7 +209,7 @@ class Parameter:
             raise ValueError(f"must be {self.requirement}, not {value!r}{guess}")
         try:
             if self.item is None:
-                return self._in_bounds(_CHECKS[self.annotation](value))
+                return self._in_bounds(_CHECKS[_number(self.annotation)](value))
             if not isinstance(value, list | tuple):
                 raise TypeError
             return tuple(self._in_bounds(_CHECKS[self.item](item)) for item in value)
@@ -211,7 +229,7 @@ class Parameter:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
         # an absent bound is infinite, and infinity itself never gets here
-        if not (self.min <= value <= self.max and self.above < value < self.below):
+        if not (self.min <= value <= self.max and self.above < value < self.below) or (self.odd and value % 2 != 1):
             raise TypeError
         return value
 
@@ -345,8 +363,17 @@ def _declared(owner: str, name: str, annotation: Any, field: object) -> Paramete
     return dataclasses.replace(declared, default=default)
 
 
+def _number(annotation: Any) -> Any:
+    """Return ``int`` or ``float`` for ``int | Literal["auto"]`` and the like, else the annotation itself."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    if len(members) == 2 and members[0] in (int, float) and get_args(members[1]) == (AUTO,):
+        return members[0]
+    return annotation
+
+
 def _is_allowed(annotation: Any) -> bool:
     """Say whether an annotation is one of the few types of parameters."""
+    annotation = _number(annotation)
     args = get_args(annotation)
     if get_origin(annotation) is Literal:
         return {type(choice) for choice in args} in ({str}, {int})
@@ -362,6 +389,7 @@ def _read(annotation: Any, text: str) -> object:
     if get_origin(annotation) is tuple:
         items = [item for item in text.strip().strip("()[]").split(",") if item.strip()]
         return [_read(get_args(annotation)[0], item.strip()) for item in items]
+    annotation = _number(annotation)
     if annotation is bool:
         return _WORDS.get(text.strip().lower(), text)
     if annotation in (int, float):

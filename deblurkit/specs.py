@@ -36,6 +36,7 @@ class Offer(StrEnum):
 
 MOVES = frozenset({Offer.PARAMETERS, Offer.RESTORE, Offer.ESTIMATE})
 CLOSED_FORMS = frozenset({Offer.RESTORE, Offer.ESTIMATE})
+RESERVED = frozenset({"auto", "none"})
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -63,8 +64,8 @@ class Spec:
         for text in ("name", "summary", "target"):
             if not isinstance(getattr(self, text), str):
                 raise TypeError(f"{subject}: {text} must be text, not {getattr(self, text)!r}")
-        if not _KEBAB.fullmatch(self.name):
-            raise ValueError(f"{subject}: the name must be in kebab case, such as 'total-variation'")
+        if not _KEBAB.fullmatch(self.name) or self.name in RESERVED:
+            raise ValueError(f"{subject}: the name must be in kebab case, such as 'total-variation', and not reserved")
         if not self.summary.strip() or "\n" in self.summary:
             raise ValueError(f"{subject}: the summary must be one line of text")
         if not _TARGET.fullmatch(self.target):
