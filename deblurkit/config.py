@@ -1,8 +1,8 @@
 """What a run consists of: TOML and JSON in, flags on top, checked and typed, JSON out.
 
 A configuration has one section a component (``image_prior``, ``kernel_prior``, ``data_term``, ``optimizer``,
-``final``), each with a ``name`` and that component's parameters, and plain sections such as ``run``. Sources in ascending
-precedence: field default < recipe < ``base`` < file < flag. Every value knows where it came from.
+``final``), each with a ``name`` and that component's parameters, and plain sections such as ``run``. Sources in
+ascending precedence: field default < recipe < ``base`` < file < flag. Every value knows where it came from.
 
 A file with ``base = "NAME or PATH"`` stands on that recipe or file; ``base = "none"`` says that it stands alone.
 Without ``base`` it stands on the recipe asked for, or on the default one. Naming another component drops what lower
@@ -209,14 +209,15 @@ def merge(stack: Sequence[Layer], registry: Registry) -> Config:
     """
     names = chosen(stack, registry)
     origins: dict[str, str] = {}
-    parts: dict[str, Part] = {}
+    parts: dict[str, Any] = {}
     for section, kind in COMPONENTS.items():
         name = names[section]
         cls = Params if _is_open(section, name) else registry.spec(kind, name).params
         origins[f"{section}.name"] = DEFAULT
-        parts[section] = Part(name, _typed(section, cls, _surviving(section, stack), origins))
-    sections = {section: _typed(section, cls, stack, origins) for section, cls in PLAIN.items()}
-    config = Config(**parts, **sections, origins=origins)
+        parts[section] = Part(name, _typed(section, cls, _surviving(section, stack), origins, owner=repr(name)))
+    for section, cls in PLAIN.items():
+        parts[section] = _typed(section, cls, stack, origins)
+    config = Config(**parts, origins=origins)
     _check_parts(config, registry)
     return config
 
@@ -255,7 +256,7 @@ def _surviving(section: str, stack: Sequence[Layer]) -> list[Layer]:
     return list(stack[first:])
 
 
-def _typed(section: str, cls: type[Any], stack: Sequence[Layer], origins: dict[str, str]) -> Any:
+def _typed(section: str, cls: type[Any], stack: Sequence[Layer], origins: dict[str, str], *, owner: str = "it") -> Any:
     """Check one section's values against its parameters, highest layer last, and note their origins."""
     values: dict[str, Any] = {}
     origins.update({f"{section}.{one.name}": DEFAULT for one in fields_of(cls)})
@@ -265,7 +266,7 @@ def _typed(section: str, cls: type[Any], stack: Sequence[Layer], origins: dict[s
             if key == "name" and section in COMPONENTS:
                 continue
             place = _place(f"{section}.{key}", layer.origin)
-            one = parameter(cls, key, subject=section, place=place)
+            one = parameter(cls, key, subject=section, owner=owner, place=place)
             try:
                 values[key] = _value(one, value, layer)
             except ValueError as error:

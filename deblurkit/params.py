@@ -247,13 +247,14 @@ def fields_of(cls: type[Params]) -> tuple[Parameter, ...]:
     return _fields_of(cls)  # type: ignore[arg-type]  # mypy takes the class for unhashable
 
 
-def parameter(cls: type[Params], name: str, *, subject: str, place: str = "") -> Parameter:
+def parameter(cls: type[Params], name: str, *, subject: str, owner: str = "it", place: str = "") -> Parameter:
     """Look one parameter up.
 
     Args:
         cls: The parameter class.
         name: The name as written by the user.
         subject: Where the parameter belongs, e.g. ``image_prior``.
+        owner: Whose parameters these are, for the message.
         place: The file or source that names it, for the message.
 
     Raises:
@@ -263,7 +264,7 @@ def parameter(cls: type[Params], name: str, *, subject: str, place: str = "") ->
         if field.name == name:
             return field
     known = [field.name for field in fields_of(cls)]
-    cure = suggest(name, known) or (f"; there are {', '.join(known)}" if known else "; it has no parameters")
+    cure = suggest(name, known) or f"; {owner} has {', '.join(known) or 'none'}"
     raise ConfigError(f"{subject}.{name}: no such parameter{cure}{at(place)}")
 
 
