@@ -47,8 +47,8 @@ def read_kernel(path: Path, flip: bool = False) -> LoadedKernel:
 
     It is normalised to sum 1. An even side gets a line of zeros at its end, so that the anchor that MATLAB, NumPy and
     SciPy give an even kernel (index n // 2) becomes the middle. Negative values down to a hundredth of the peak are
-    taken for rounding and set to 0. From a ``.mat`` file comes its only numeric matrix, or the one named ``kernel``, ``k``,
-    ``psf``, ``PSF``, ``f`` or ``h``. The enlarged ``.kernel.png`` of `write_kernel` is brought back to its size.
+    taken for rounding and set to 0. From a ``.mat`` file comes its only numeric matrix, or the one named ``kernel``,
+    ``k``, ``psf``, ``PSF``, ``f`` or ``h``. The enlarged ``.kernel.png`` of `write_kernel` is brought back to its size.
 
     Args:
         path: The file.

@@ -92,7 +92,7 @@ def read_layout(data: bytes) -> Layout | None:
         or samples - colours not in (0, 1)
         or not colours
     ):
-        raise ValueError(f"it holds {samples} channels of {max(bits)} bits in a form that is not supported")
+        raise ValueError(f"{samples} channels of {max(bits)} bits of an unknown kind")
     width, height = numbers(_WIDTH, ())[0], numbers(_HEIGHT, ())[0]
     planes = samples if numbers(_PLANAR, (1,))[0] == 2 else 1
     tile = numbers(_TILE_WIDTH, (width,))[0]
@@ -138,27 +138,30 @@ def assemble(layout: Layout, parts: list[NDArray[np.uint16]]) -> NDArray[np.uint
     return pixels
 
 
-def difference(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Lay pixels out as a grey picture of differences, to be compressed and handed to `as_colour`.
+def as_grey(pixels: NDArray[np.uint16], differenced: bool) -> NDArray[np.uint16]:
+    """Lay pixels out as a wide grey picture, to be written and handed to `as_colour`.
 
     Args:
         pixels: (H, W, C).
+        differenced: Whether to give the differences between neighbours, modulo 65536, which compress better.
 
     Returns:
-        (H, W · C), modulo 65536.
+        (H, W · C).
     """
-    differences = pixels.copy()
-    differences[:, 1:] -= pixels[:, :-1]
-    return differences.reshape(len(pixels), -1)
+    grey = pixels.copy()
+    if differenced:
+        grey[:, 1:] -= pixels[:, :-1]
+    return grey.reshape(len(pixels), -1)
 
 
-def as_colour(grey: bytes, width: int, samples: int) -> bytes:
-    """Turn a grey TIFF file that holds `difference` of a picture into that picture's file.
+def as_colour(grey: bytes, width: int, samples: int, differenced: bool) -> bytes:
+    """Turn a grey TIFF file that holds `as_grey` of a picture into that picture's file.
 
     Args:
         grey: The grey file.
         width: Width of the picture in pixels.
         samples: Its channels: 2 (grey, alpha), 3 (colour) or 4 (colour, alpha).
+        differenced: As given to `as_grey`.
 
     Returns:
         The whole file.
@@ -173,9 +176,10 @@ def as_colour(grey: bytes, width: int, samples: int) -> bytes:
         _BITS: shorts(*[16] * samples),
         _PHOTOMETRIC: shorts(2 if samples > 2 else 1),
         _SAMPLES: shorts(samples),
-        _PREDICTOR: shorts(2),
         _KIND: shorts(*[1] * samples),
     }
+    if differenced:
+        changes[_PREDICTOR] = shorts(2)
     if samples in (2, 4):
         changes[_EXTRA] = shorts(_ALPHA)
     return _with_directory(grey, {**_read_directory(grey)[1], **changes})
@@ -194,7 +198,7 @@ def _grey_part(data: bytes, plane: int, planes: int, channels: int, width: int, 
             share = count // planes
             piece = content[plane * share * _SIZES[kind] : (plane + 1) * share * _SIZES[kind]]
             entries[tag] = kind, share, piece
-    for tag in (_ORIENTATION, _EXTRA, _KIND):
+    for tag in (_ORIENTATION, _EXTRA, _KIND, _PREDICTOR):
         entries.pop(tag, None)
     entries |= {
         _WIDTH: number(width * channels),
@@ -202,11 +206,10 @@ def _grey_part(data: bytes, plane: int, planes: int, channels: int, width: int, 
         _PHOTOMETRIC: number(1),
         _SAMPLES: number(1),
         _PLANAR: number(1),
-        _PREDICTOR: number(1),
     }
     if _TILE_WIDTH in entries:
         entries[_TILE_WIDTH] = number(tile * channels)
-    for tag in (_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _PREDICTOR):
+    for tag in (_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR):
         entries[tag] = 3, 1, struct.pack(f"{order}H", struct.unpack(f"{order}I", entries[tag][2])[0])
     return _with_directory(data, entries)
 

@@ -144,8 +144,9 @@ def _tiff(stored: NDArray[np.generic], metadata: Metadata) -> bytes:
     """TIFF; with 16 bits and several channels, written as grey and made colour."""
     channels = stored.shape[2]
     deep = stored.dtype == np.uint16 and channels > 1
-    image = Image.fromarray(tiff16.difference(stored.astype(np.uint16))) if deep else _image(stored)
     compression = metadata.compression if metadata.compression in _TIFF_COMPRESSIONS else "tiff_adobe_deflate"
+    differenced = compression not in ("raw", "packbits")  # TIFF 6.0 knows differences only before real compression
+    image = Image.fromarray(tiff16.as_grey(stored.astype(np.uint16), differenced)) if deep else _image(stored)
     tags = {tag: value for tag, value in ((_XMP, metadata.xmp), (_IPTC, metadata.iptc)) if value}
     buffer = io.BytesIO()
     image.save(
@@ -157,7 +158,8 @@ def _tiff(stored: NDArray[np.generic], metadata: Metadata) -> bytes:
         icc_profile=_profile(metadata, "L" if channels < 3 else "RGB"),
         **_resolution(metadata),
     )
-    return tiff16.as_colour(buffer.getvalue(), stored.shape[1], channels) if deep else buffer.getvalue()
+    grey = buffer.getvalue()
+    return tiff16.as_colour(grey, stored.shape[1], channels, differenced) if deep else grey
 
 
 def _image(stored: NDArray[np.generic]) -> Image.Image:
