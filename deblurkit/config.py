@@ -49,7 +49,7 @@ class RunParams(Params):
     scale_ratio: float = param(1.4142, "Ratio of the sizes of neighbouring levels.", above=1.0, max=4.0)
     crop: int = param(0, "Side of the crop on which the kernel is estimated, in pixels; 0 takes all.", min=0)
     starts: int = param(1, "Starts to try when a result is judged bad.", min=1)
-    seed: int = param(0, "Seed of all random numbers.", min=0, max=2**63 - 1)
+    seed: int = param(0, "Seed of all random numbers.", min=0, max=2**32 - 1)
     device: str = param("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: Literal["float32", "bfloat16"] = param("float32", "Arithmetic of the networks.")
     compile: bool = param(False, "Compile the networks before the first step.")
@@ -122,7 +122,14 @@ class Config:
         return {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()}
 
 
-def resolve(flags: Mapping[str, object], *, registry: Registry, recipe: str = "", file: Path | str = "") -> Config:
+def resolve(
+    flags: Mapping[str, object],
+    *,
+    registry: Registry,
+    recipe: str = "",
+    file: Path | str = "",
+    default_recipe: str = DEFAULT_RECIPE,
+) -> Config:
     """Merge all sources into one checked configuration.
 
     Args:
@@ -130,16 +137,22 @@ def resolve(flags: Mapping[str, object], *, registry: Registry, recipe: str = ""
         registry: The components there are.
         recipe: Name of a recipe; empty for the default one, unless the file has a ``base``.
         file: A TOML or JSON file; empty for none.
+        default_recipe: Name of the default one.
 
     Raises:
         ConfigError: At the first thing that is wrong, in one sentence with its place.
         PluginError: If a component is named that a broken plugin may have provided.
     """
-    return merge([*layers(recipe, file), flag_layer(flags)], registry)
+    return merge([*layers(recipe, file, default_recipe), flag_layer(flags)], registry)
 
 
-def layers(recipe: str = "", file: Path | str = "") -> list[Layer]:
+def layers(recipe: str = "", file: Path | str = "", default_recipe: str = DEFAULT_RECIPE) -> list[Layer]:
     """Read a recipe and a file with everything that they are based on, lowest precedence first.
+
+    Args:
+        recipe: Name of a recipe; empty for the default one, unless the file has a ``base``.
+        file: A TOML or JSON file; empty for none.
+        default_recipe: Name of the default one.
 
     Raises:
         ConfigError: If one cannot be read or is based on itself.
@@ -147,7 +160,7 @@ def layers(recipe: str = "", file: Path | str = "") -> list[Layer]:
     from_file, grounded = _chain(_from_file(Path(file)), ()) if str(file) not in ("", ".") else ([], False)
     if not recipe and grounded:
         return from_file
-    return _chain(_from_recipe(recipe or DEFAULT_RECIPE, ""), ())[0] + from_file
+    return _chain(_from_recipe(recipe or default_recipe, ""), ())[0] + from_file
 
 
 def flag_layer(flags: Mapping[str, object], origin: str = FLAG) -> Layer:

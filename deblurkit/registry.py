@@ -8,7 +8,7 @@ the same entry points and are read first, so that nobody can take their names.
 import os
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -16,7 +16,7 @@ from typing import Any
 
 import pluggy
 
-from deblurkit.errors import ConfigError, PluginError
+from deblurkit.errors import ConfigError, DeblurkitError, PluginError
 from deblurkit.hookspecs import HOOKS, new_manager
 from deblurkit.params import at, suggest
 from deblurkit.specs import (
@@ -108,11 +108,17 @@ class Registry:
     Args:
         found: Entry points of the group; those of deblurkit itself are read first, the others in alphabetical order.
         allow: Names of distributions that may take part besides deblurkit; ``"*"`` allows all of them.
+
+    Attributes:
+        providers: The plugins that were read.
+        broken: What is wrong with them.
+        switched_off: The plugins that `allow` left out.
     """
 
     def __init__(self, found: Iterable[EntryPoint], allow: Iterable[str] = ("*",)) -> None:
         self.providers: list[Provider] = []
         self.broken: list[Breakage] = []
+        self.switched_off: list[Provider] = []
         self._entries: dict[tuple[str, str], Entry] = {}
         allowed = {name if name == "*" else _normal(name) for name in allow}
         pairs = sorted(((_provider(point), point) for point in found), key=lambda pair: _order(pair[0]))
@@ -120,6 +126,8 @@ class Registry:
             if provider.built_in or "*" in allowed or _normal(provider.distribution) in allowed:
                 self.providers.append(provider)
                 self._read(provider, point)
+            else:
+                self.switched_off.append(provider)
         for name in sorted(allowed - {"*", BUILT_IN} - {_normal(provider.distribution) for provider, _ in pairs}):
             missing = Provider(name, "", "", "")
             cause, cure = f"named by {VARIABLE}, but not installed or without plugins", f"correct {VARIABLE}"
@@ -164,18 +172,29 @@ class Registry:
         """
         if (kind, name) in self._entries:
             return self._entries[kind, name]
-        words, known = kind.replace("_", " "), self.names(kind)
+        raise self.missing(kind.replace("_", " "), name, self.names(kind), [kind], place=place)
+
+    def missing(
+        self, words: str, name: str, known: Sequence[str], kinds: Collection[str], *, place: str = ""
+    ) -> DeblurkitError:
+        """Return the error for a name that is not there.
+
+        Args:
+            words: What was looked for, e.g. ``image prior``.
+            name: The name.
+            known: The names that there are.
+            kinds: The kinds among which it was looked for; plugins that may have lost one are named.
+            place: Where it was asked for.
+        """
         cause = f"no {words} {name!r}{suggest(name, known)}"
-        culprits = [breakage for breakage in self.broken if kind in breakage.lost]
+        culprits = [breakage for breakage in self.broken if breakage.lost.intersection(kinds)]
         if culprits:
-            raise PluginError("; ".join([cause + at(place), *map(str, culprits)]))
+            return PluginError("; ".join([cause + at(place), *map(str, culprits)]))
         if not self._entries:
-            raise PluginError(
-                f"{cause}; nothing is installed, not even the built-ins: pip install deblurkit{at(place)}"
-            )
+            return PluginError(f"{cause}; not even the built-in ones are installed: pip install deblurkit{at(place)}")
         if not suggest(name, known):
             cause += f"; there are {', '.join(known)}" if known else "; there is none"
-        raise ConfigError(cause + at(place))
+        return ConfigError(cause + at(place))
 
     def spec(self, kind: Kind, name: str, *, place: str = "") -> Any:
         """Return the descriptor of a component; raises as `find` does."""
