@@ -45,16 +45,20 @@ class RunParams(Params):
     """How a run is carried out, whatever its components."""
 
     kernel_size: int | Literal["auto"] = param("auto", "Side of the blur kernel in pixels.", min=3, odd=True)
-    scales: int = param(0, "Levels of the pyramid, coarse to fine; 0 chooses by the kernel size.", min=0, max=20)
-    scale_ratio: float = param(1.4142, "Ratio of the sizes of neighbouring levels.", above=1.0, max=4.0)
-    crop: int = param(0, "Side of the crop on which the kernel is estimated, in pixels; 0 takes all.", min=0)
-    starts: int = param(1, "Starts to try when a result is judged bad.", min=1)
+    largest_kernel: int = param(51, "Largest kernel that an automatic size may reach, in pixels.", min=3, odd=True)
+    size_recipe: str = param("fast", "Recipe that finds the kernel size where the components chosen cannot.")
+    channels: Literal["all", "luma"] = param("all", "What the kernel is estimated on; all get the same kernel.")
+    crop: int = param(640, "Side of the textured crop on which the kernel is estimated; 0 takes all.", min=0)
+    scales: int = param(1, "Levels of the pyramid, coarse to fine; 0 chooses by the kernel size.", min=0, max=20)
+    scale_ratio: float = param(2**0.5, "Ratio of the sizes of neighbouring levels.", above=1.0, max=4.0)
+    starts: int = param(1, "Starts that are always tried; the best result is kept.", min=1)
+    restarts: int = param(1, "Further starts, tried while the best result is judged bad.", min=0)
+    time_budget: float = param(0.0, "Seconds after which the best so far is taken; 0 never does.", min=0.0)
     seed: int = param(0, "Seed of all random numbers.", min=0, max=2**32 - 1)
     device: str = param("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: Literal["float32", "bfloat16"] = param("float32", "Arithmetic of the networks.")
     compile: bool = param(False, "Compile the networks before the first step.")
     threads: int = param(0, "Processor threads; 0 chooses.", min=0)
-    time_budget: float = param(0.0, "Stop after so many seconds with the best image so far; 0 never does.", min=0.0)
 
 
 PLAIN: dict[str, type[Params]] = {"run": RunParams}

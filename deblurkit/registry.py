@@ -27,6 +27,7 @@ from deblurkit.specs import (
     ImagePriorSpec,
     KernelPriorSpec,
     Kind,
+    Offer,
     OptimizerSpec,
     Spec,
     check_fit,
@@ -238,9 +239,24 @@ class Registry:
             fit = find_fit(optimizer, image_prior, kernel_prior)
             if fit is not None:
                 ranked.append((not entry.provider.built_in, -fit.preferred, -fit.closed_forms, optimizer.name))
-        if not ranked:
-            raise ConfigError(f"no optimizer can move image prior {image!r} and kernel prior {kernel!r}{at(place)}")
-        return min(ranked)[-1]
+        if ranked:
+            return min(ranked)[-1]
+        for name in self.names("optimizer"):
+            self.check_fit(name, image, kernel, place=place)
+        raise self.missing("optimizer", "auto", [], ["optimizer"], place=place)
+
+    def default_restorer(self) -> str:
+        """Return the image prior to restore with where the user names none and the chosen one cannot.
+
+        Other people's are asked only if no built-in one restores, so that installing a plugin changes no result.
+
+        Raises:
+            ConfigError: If none restores.
+        """
+        able = [entry for entry in self.entries("image_prior") if Offer.RESTORE in entry.spec.offers]
+        if not able:
+            raise ConfigError("no image prior restores; name one that does, or final.name = 'none'")
+        return min(able, key=lambda entry: (not entry.provider.built_in, -entry.spec.last, entry.spec.name)).spec.name
 
     def _read(self, provider: Provider, point: EntryPoint) -> None:
         """Import one plugin and ask it for its descriptors; whatever goes wrong stays here."""

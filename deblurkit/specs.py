@@ -125,7 +125,14 @@ class ComponentSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePriorSpec(ComponentSpec):
-    """An image prior: x = G(θ) and R(x)."""
+    """An image prior: x = G(θ) and R(x).
+
+    Attributes:
+        last: Preference as the last step of a run whose own image prior does not restore and where nobody names another: the
+            prior with the highest one is taken. Leave it at 0 unless it restores well whatever the picture.
+    """
+
+    last: int = 0
 
     kind: ClassVar[Kind] = "image_prior"
     allowed: ClassVar[frozenset[Offer]] = frozenset({Offer.PARAMETERS, Offer.ENERGY, Offer.RESTORE, Offer.FIT})
@@ -197,7 +204,7 @@ class Fit:
 def find_fit(optimizer: OptimizerSpec, image: ImagePriorSpec, kernel: KernelPriorSpec) -> Fit | None:
     """Return how `optimizer` would move the two parts, or ``None`` if it cannot."""
     image_way, kernel_way = _ways(optimizer, image, kernel)
-    if image_way is None or kernel_way is None or not (image_way[0] or kernel_way[0]):
+    if image_way is None or kernel_way is None or not MOVES & {*image.offers, *kernel.offers}:
         return None
     return Fit(image_way[0], kernel_way[0], image_way[1] + kernel_way[1])
 

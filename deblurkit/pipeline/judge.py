@@ -88,6 +88,16 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
     return Quality(flag, tuple(bad + doubts + notes), measures)
 
 
+def sparsity(x: Tensor) -> float:
+    """How widely the gradients of (1, C, H, W) are spread, whatever their scale: ringing and noise raise it.
+
+    The mean of |d|^0.8 over (the mean of d^2)^0.4, at most 1, of first differences (a hyper-Laplacian over an l2 norm, after
+    Krishnan et al., Blind deconvolution using a normalized sparsity measure, CVPR 2011).
+    """
+    differences = torch.cat([torch.diff(x, dim=-1).flatten(), torch.diff(x, dim=-2).flatten()]).abs()
+    return float(differences.pow(0.8).mean() / differences.square().mean().clamp_min(1e-12).pow(0.4))
+
+
 def _fits(x: Tensor, observation: Observation, kernel: Tensor) -> bool:
     rows, columns = kernel.shape[-2] - 1, kernel.shape[-1] - 1
     return x.shape[-2:] == (observation.size[0] + rows, observation.size[1] + columns)

@@ -1,0 +1,108 @@
+"""Try, judge, and try again from another start while the result is bad; the best attempt is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deblurkit.config import AUTO
+from deblurkit.core import Observation
+from deblurkit.ops.resample import resample_image
+from deblurkit.pipeline.estimate import Estimate, estimate
+from deblurkit.pipeline.judge import Quality, judge, sparsity
+from deblurkit.pipeline.parts import Parts
+from deblurkit.pipeline.plan import Plan
+from deblurkit.pipeline.progress import Listener, Progress
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The outcome of one attempt, on the part of the picture that the estimation looked at.
+
+    Attributes:
+        estimate: What the estimation found.
+        image: The latent image (1, C, H + 2 my, W + 2 mx).
+        restored: Whether that is the restoring prior's image rather than the estimation's own.
+        quality: What is thought of it.
+    """
+
+    estimate: Estimate
+    image: Tensor
+    restored: bool
+    quality: Quality
+
+
+def best_attempt(
+    observation: Observation, parts: Parts, plan: Plan, *, deadline: float, listener: Listener
+) -> tuple[Candidate, int]:
+    """Make attempts until one is good enough.
+
+    ``run.starts`` attempts are always made; up to ``run.restarts`` more while the best is bad.
+
+    Args:
+        observation: The part of the picture that the plan's crop shows, with all its channels, on the plan's device.
+        parts: The components.
+        plan: The plan.
+        deadline: Monotonic time after which no further attempt is started.
+        listener: Is told of every step.
+
+    Returns:
+        The best candidate, and how many attempts were made.
+    """
+    run = parts.config.run
+    candidates: list[Candidate] = []
+    for attempt in range(run.starts + run.restarts):
+        if attempt >= run.starts and min(c.quality.rank for c in candidates)[0] < BAD_RANK:
+            break
+        found = find(observation, parts, plan, attempt, deadline, listener)
+        listener(Progress("judge", attempt + 1))
+        candidates.append(conclude(observation, parts, found))
+        if found.stopped in ("interrupted", "time budget"):
+            break
+    return min(candidates, key=lambda candidate: candidate.quality.rank), len(candidates)
+
+
+BAD_RANK = 2
+"""First number of the rank of a bad result."""
+
+
+def find(
+    observation: Observation, parts: Parts, plan: Plan, attempt: int, deadline: float, listener: Listener
+) -> Estimate:
+    """One attempt's estimate; where nothing is to be estimated, the given kernel."""
+    if plan.scales:
+        return estimate(
+            observation.luma() if plan.estimated_channels < plan.channels else observation,
+            parts,
+            list(plan.scales),
+            automatic=plan.automatic,
+            seed=parts.config.run.seed,
+            attempt=attempt,
+            deadline=deadline,
+            listener=listener,
+        )
+    problem = parts.problem(observation, (plan.kernel_size, plan.kernel_size), torch.Generator())
+    return Estimate(observation, kernel=problem.kernel.kernel().detach())
+
+
+def conclude(observation: Observation, parts: Parts, found: Estimate) -> Candidate:
+    """The image that one attempt gives, and its quality."""
+    own = found.latent
+    if own is not None and own.shape[1] != observation.y.shape[1]:
+        own = None
+    restored = None
+    if parts.final_class is not None and found.kernel is not None:
+        margin = found.kernel.shape[-2] // 2, found.kernel.shape[-1] // 2
+        restored = parts.restorer(observation, margin).restore(observation, found.kernel)
+    if restored is None or (own is not None and parts.config.final.name == AUTO and keeps(own, restored)):
+        assert own is not None
+        quality = judge(observation, own, found.kernel, found.blurred)
+        return Candidate(found, own, False, quality)
+    return Candidate(found, restored, True, judge(observation, restored, found.kernel))
+
+
+def keeps(own: Tensor, restored: Tensor) -> bool:
+    """Whether the estimation's own image is to be preferred: the restored one rings or is noisy where it is less sparse."""
+    return sparsity(own) < sparsity(restored)

@@ -1,0 +1,154 @@
+"""One picture through the house: plan, estimate, restore, judge."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deblurkit.config import AUTO, Config, resolve
+from deblurkit.core import Observation
+from deblurkit.devices import choose_device, set_threads
+from deblurkit.noise import estimate_noise
+from deblurkit.ops.simplex import effective_size
+from deblurkit.pipeline.attempts import Candidate, best_attempt
+from deblurkit.pipeline.judge import Quality
+from deblurkit.pipeline.parts import Parts
+from deblurkit.pipeline.plan import Plan, make_plan
+from deblurkit.pipeline.progress import Listener, Progress, silent
+from deblurkit.pipeline.restore import restore_frame
+from deblurkit.registry import Registry, registry
+
+SATURATED = 0.99
+"""From this value on a pixel may have been brighter than the sensor could say."""
+KERNEL_MASS = 0.99
+WINDOW_SLACK = 2
+"""A window found by another recipe holds this share of its kernel's mass, and so many pixels more on every side."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out.
+
+    Attributes:
+        image: The deblurred picture (1, C, H, W) in [0, 1], on the CPU.
+        kernel: The kernel (1, 1, h, w) on the CPU, or ``None`` where the kernel prior shows none.
+        quality: What is thought of it.
+        plan: What was done.
+        restored: Whether the image is the last step's; else it is the estimation's own.
+        history: Points of the loss curve of the attempt that was kept.
+        attempts: How many attempts were made.
+        stopped: Why the estimation ended early (``interrupted``, ``time budget``, ``diverged``), or empty.
+        seconds: Wall time by stage: ``estimate``, ``restore``, ``total``.
+    """
+
+    image: Tensor
+    kernel: Tensor | None
+    quality: Quality
+    plan: Plan
+    restored: bool
+    history: list[dict[str, float]]
+    attempts: int
+    stopped: str
+    seconds: dict[str, float]
+
+
+def deblur(
+    y: Tensor,
+    config: Config,
+    *,
+    valid: Tensor | None = None,
+    components: Registry | None = None,
+    listener: Listener = silent,
+) -> Result:
+    """Deblur one picture.
+
+    Args:
+        y: The blurry picture (1, C, H, W) in [0, 1], C = 1 or 3; one kernel is found for all channels.
+        config: What to do it with.
+        valid: (1, 1, H, W), 1 where a pixel was observed, 0 where it is missing; ``None`` for all observed.
+        components: The components there are; those of this process by default.
+        listener: Is told of every step.
+
+    Returns:
+        The result. A first Ctrl-C ends the estimation and gives the result that was reached; a second one raises.
+
+    Raises:
+        RunError: If the picture is too small.
+        UsageError: If the device is absent.
+        PluginError: If a component cannot be imported.
+    """
+    started = time.monotonic()
+    deadline = started + (config.run.time_budget or math.inf)
+    components = components or registry()
+    parts = Parts.load(config, components)
+    frame = observe(y, valid)
+    plan = prepare(frame, parts, components, listener)
+    frame = frame.to(plan.device)
+    best, attempts = best_attempt(frame.crop(*plan.crop), parts, plan, deadline=deadline, listener=listener)
+    estimated = time.monotonic()
+    image = finish(frame, parts, plan, best, listener)
+    ended = time.monotonic()
+    kernel = best.estimate.kernel
+    return Result(
+        image=image.clamp(0.0, 1.0).cpu(),
+        kernel=None if kernel is None else kernel.cpu(),
+        quality=best.quality,
+        plan=plan,
+        restored=best.restored,
+        history=best.estimate.history,
+        attempts=attempts,
+        stopped=best.estimate.stopped,
+        seconds={"estimate": estimated - started, "restore": ended - estimated, "total": ended - started},
+    )
+
+
+def observe(y: Tensor, valid: Tensor | None = None) -> Observation:
+    """Wrap a picture, with its noise level estimated and its saturated or missing pixels masked."""
+    mask = (y.amax(1, keepdim=True) < SATURATED).to(y.dtype)
+    return Observation(y, mask if valid is None else mask * valid, estimate_noise(y))
+
+
+def prepare(frame: Observation, parts: Parts, components: Registry, listener: Listener = silent) -> Plan:
+    """Decide what will be done to a picture.
+
+    Where the kernel size is wanted and the parts cannot find it, the recipe ``run.size_recipe`` finds it first.
+
+    Raises:
+        RunError: If the picture is too small.
+        UsageError: If the device is absent.
+    """
+    run = parts.config.run
+    device, threads = choose_device(run.device), set_threads(run.threads)
+    wanted = run.kernel_size == AUTO
+    size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
+    if wanted and not parts.closed_kernel and not parts.fixed_kernel:
+        size = scout(frame, parts, components, listener)
+        wanted = False
+    return make_plan(frame.y, parts, kernel_size=size, automatic=wanted, device=device, threads=threads)
+
+
+def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener) -> int:
+    """The kernel window that another recipe's result suggests, odd."""
+    run = parts.config.run
+    listener(Progress("size"))
+    flags = {"run.device": run.device, "run.threads": run.threads, "run.seed": run.seed, "run.kernel_size": AUTO}
+    other = Parts.load(resolve(flags, registry=components, recipe=run.size_recipe), components)
+    plan = prepare(frame, other, components)
+    crop = frame.to(plan.device).crop(*plan.crop)
+    best, _ = best_attempt(crop, other, plan, deadline=math.inf, listener=lambda told: listener(Progress("size")))
+    assert best.estimate.kernel is not None
+    return int(effective_size(best.estimate.kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK
+
+
+def finish(frame: Observation, parts: Parts, plan: Plan, best: Candidate, listener: Listener) -> Tensor:
+    """The picture (1, C, H, W): the candidate's own image where it saw everything, else the full frame restored."""
+    latent = best.image
+    if plan.cropped:
+        assert best.estimate.kernel is not None
+        return restore_frame(frame, parts, best.estimate.kernel, listener)
+    rows, columns = (latent.shape[-2] - frame.size[0]) // 2, (latent.shape[-1] - frame.size[1]) // 2
+    return latent[..., rows : rows + frame.size[0], columns : columns + frame.size[1]]

@@ -1,0 +1,200 @@
+"""Blind estimation, coarse to fine: the kernel is resampled from scale to scale, the image is the warm start."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deblurkit.core import Observation, Problem
+from deblurkit.ops.resample import resample_image, resample_kernel
+from deblurkit.pipeline.parts import Parts
+from deblurkit.pipeline.progress import Listener, Progress
+from deblurkit.specs import Offer
+
+SMALLEST_WINDOW = 5
+"""Kernel window at the coarsest scale, in pixels: small enough that a start without any guess finds it."""
+SMALLEST_SIDE = 32
+"""No scale's picture is smaller than this."""
+HISTORY = 200
+"""About how many points of the loss curve are kept for every scale: reading a loss is not free on an accelerator."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One level of the pyramid.
+
+    Attributes:
+        factor: Size of its picture over the full one, in (0, 1].
+        limit: Largest kernel window there, odd.
+    """
+
+    factor: float
+    limit: int
+
+
+@dataclass
+class Estimate:
+    """What an estimation found.
+
+    Attributes:
+        observation: What was looked at: possibly a crop, possibly one channel.
+        attempt: Number of the attempt, from 0.
+        latent: Latent image (1, C, H + 2 my, W + 2 mx); ``None`` if it was stopped before the finest scale.
+        kernel: Convolution kernel (1, 1, h, w) at full size, or ``None`` where the prior shows none.
+        blurred: B(x; k) at the finest scale (1, C, H, W), or ``None``.
+        history: Points of the loss curve: ``scale``, ``step``, ``loss`` and its terms.
+        steps: Steps done over all scales.
+        stopped: Why it ended early: ``interrupted``, ``time budget``, ``diverged``, or empty.
+    """
+
+    observation: Observation
+    attempt: int = 0
+    latent: Tensor | None = None
+    kernel: Tensor | None = None
+    blurred: Tensor | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    steps: int = 0
+    stopped: str = ""
+
+
+def pyramid(limit: int, ratio: float, count: int, size: tuple[int, int]) -> list[Scale]:
+    """The scales, coarse to fine; the last one is the full size.
+
+    Args:
+        limit: Largest kernel window at full size, odd.
+        ratio: Ratio of neighbouring scales.
+        count: How many; 0 chooses so that the largest window is about ``SMALLEST_WINDOW`` at the coarsest.
+        size: Height and width of the picture.
+    """
+    if count == 0:
+        count = 1 + max(0, math.ceil(math.log(limit / SMALLEST_WINDOW) / math.log(ratio)))
+    factors = [ratio**-index for index in range(count) if index == 0 or min(size) * ratio**-index >= SMALLEST_SIDE]
+    return [Scale(factor, odd(limit // 2 * factor)) for factor in reversed(factors)]
+
+
+def odd(radius: float) -> int:
+    """The odd window of at least that radius, and of at least 3 pixels."""
+    return 2 * max(1, math.ceil(radius)) + 1
+
+
+def estimate(
+    observation: Observation,
+    parts: Parts,
+    scales: list[Scale],
+    *,
+    automatic: bool,
+    seed: int,
+    attempt: int,
+    deadline: float,
+    listener: Listener,
+) -> Estimate:
+    """Run the optimizer at every scale, coarse to fine.
+
+    Args:
+        observation: The picture, a batch of one.
+        parts: The components.
+        scales: The pyramid.
+        automatic: Whether the kernel window follows the kernel that was found, up to each scale's limit.
+        seed: Seed of all randomness.
+        attempt: Number of the attempt, from 0.
+        deadline: Monotonic time after which it stops with what it has.
+        listener: Is told of every step.
+
+    Returns:
+        The estimate. Ctrl-C ends it early instead of raising; what was reached is kept.
+    """
+    found = Estimate(observation, attempt)
+    generator = torch.Generator().manual_seed(seed + attempt)
+    latent: Tensor | None = None
+    for index, scale in enumerate(scales):
+        ratio = scale.factor / scales[index - 1].factor if index else 1.0
+        problem = parts.problem(
+            at_scale(observation, scale.factor),
+            window(scale, found.kernel, ratio, automatic),
+            generator,
+            stage=(index / len(scales), (index + 1) / len(scales)),
+            attempt=attempt,
+        )
+        warm_start(problem, parts, found.kernel, latent, ratio)
+        told = Progress("estimate", attempt + 1, index + 1, len(scales))
+        latent = minimise(problem, parts, found, told, deadline, listener)
+        with torch.no_grad():
+            if parts.shows_kernel:
+                found.kernel = problem.kernel.kernel()
+            if scale is scales[-1]:
+                found.latent, found.blurred = latent, problem.kernel.blur(latent)
+        if found.stopped:
+            if found.kernel is not None and scale is not scales[-1]:
+                found.kernel = resample_kernel(found.kernel, 1 / scale.factor, (scales[-1].limit,) * 2)
+            break
+    return found
+
+
+def minimise(
+    problem: Problem, parts: Parts, found: Estimate, told: Progress, deadline: float, listener: Listener
+) -> Tensor:
+    """Go through the optimizer's steps at one scale; note the history, and why it stopped, in ``found``.
+
+    Returns:
+        The latent image of the last step whose loss was finite.
+    """
+    with torch.no_grad():
+        image = problem.image()
+    try:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=parts.config.run.precision == "bfloat16"):
+            for step in parts.optimizer().steps(problem):
+                found.steps += 1
+                listener(Progress(told.stage, told.attempt, told.scale, told.scales, step.index + 1, step.total, step.loss))
+                if step.index % max(1, step.total // HISTORY) == 0 or step.index == step.total - 1:
+                    loss = float(step.loss)
+                    if not math.isfinite(loss):
+                        found.stopped = "diverged"
+                        break
+                    terms = {name: float(term) for name, term in step.terms.items()}
+                    found.history.append({"scale": told.scale, "step": step.index, "loss": loss, **terms})
+                image = step.image
+                if time.monotonic() > deadline:
+                    found.stopped = "time budget"
+                    break
+    except KeyboardInterrupt:
+        found.stopped = "interrupted"
+    return image
+
+
+def at_scale(observation: Observation, factor: float) -> Observation:
+    """The observation shrunk by ``factor``; pixels are believed where everything that went into them was.
+
+    Averaging lowers the noise: n independent pixels in one have sqrt(n) times less.
+    """
+    if factor == 1.0:
+        return observation
+    height, width = (max(8, round(side * factor)) for side in observation.size)
+    y = resample_image(observation.y, (height, width))
+    mask = (resample_image(observation.mask, (height, width)) > 0.99).to(y.dtype)
+    return Observation(y, mask, observation.noise * factor)
+
+
+def window(scale: Scale, kernel: Tensor | None, ratio: float, automatic: bool) -> tuple[int, int]:
+    """The kernel window of a scale: what the kernel of the scale before needs, and a pixel to grow on every side."""
+    if kernel is None or not automatic:
+        return scale.limit, scale.limit
+    support = kernel[0, 0] > 0
+    radius = 0
+    for axis in (0, 1):
+        occupied = torch.nonzero(support.any(1 - axis))[:, 0] - support.shape[axis] // 2
+        radius = max(radius, int(occupied.abs().max()))
+    side = min(scale.limit, odd(math.ceil(radius * ratio) + 1))
+    return side, side
+
+
+def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Tensor | None, ratio: float) -> None:
+    """Hand kernel and image of the scale before to the new priors, as far as they can be started."""
+    if kernel is not None and parts.many_scales:
+        problem.kernel.fit(resample_kernel(kernel, ratio, problem.kernel.size))
+    if latent is not None and Offer.FIT in parts.image_offers:
+        height, width = problem.image.latent_shape[-2:]
+        problem.image.fit(resample_image(latent, (height, width)))

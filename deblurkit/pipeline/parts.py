@@ -1,0 +1,134 @@
+"""The one place that turns names into objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deblurkit.config import AUTO, NONE, Config
+from deblurkit.core import ImagePrior, KernelPrior, Observation, Optimizer, Problem
+from deblurkit.registry import Registry
+from deblurkit.specs import Fit, Offer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components of a configuration: their classes, their parameters, and what they offer.
+
+    Attributes:
+        config: What was asked for.
+        ways: By which offers the optimizer moves image and kernel.
+        image_offers: What the image prior offers.
+        kernel_offers: What the kernel prior offers.
+        image_class: Class of the image prior; likewise the others.
+        kernel_class: Class of the kernel prior.
+        data_class: Class of the data term.
+        optimizer_class: Class of the optimizer.
+        final_class: Class of the image prior of the last step, or ``None`` for none.
+        final_params: Its parameters, or ``None``.
+    """
+
+    config: Config
+    ways: Fit
+    image_offers: frozenset[str]
+    kernel_offers: frozenset[str]
+    image_class: Any
+    kernel_class: Any
+    data_class: Any
+    optimizer_class: Any
+    final_class: Any
+    final_params: Any
+
+    @classmethod
+    def load(cls, config: Config, registry: Registry) -> Parts:
+        """Import everything that a configuration names.
+
+        Raises:
+            PluginError: If a component cannot be imported.
+        """
+        image, kernel = config.image_prior.name, config.kernel_prior.name
+        kernel_offers = frozenset(registry.spec("kernel_prior", kernel).offers)
+        final_class, final_params = _final(config, registry, Offer.KERNEL in kernel_offers)
+        return cls(
+            config=config,
+            ways=registry.check_fit(config.optimizer.name, image, kernel),
+            image_offers=frozenset(registry.spec("image_prior", image).offers),
+            kernel_offers=kernel_offers,
+            image_class=registry.load("image_prior", image),
+            kernel_class=registry.load("kernel_prior", kernel),
+            data_class=registry.load("data_term", config.data_term.name),
+            optimizer_class=registry.load("optimizer", config.optimizer.name),
+            final_class=final_class,
+            final_params=final_params,
+        )
+
+    @property
+    def closed_kernel(self) -> bool:
+        """Whether the kernel is estimated in closed form, so that many windows can be tried quickly."""
+        return Offer.ESTIMATE in self.ways.kernel
+
+    @property
+    def fixed_kernel(self) -> bool:
+        """Whether the blur is given and nothing about it is estimated."""
+        return not self.ways.kernel
+
+    @property
+    def many_scales(self) -> bool:
+        """Whether an estimate can be handed from a coarse scale to a finer one."""
+        return {Offer.KERNEL, Offer.FIT} <= self.kernel_offers
+
+    @property
+    def shows_kernel(self) -> bool:
+        """Whether there is a convolution kernel to restore with, to show and to judge."""
+        return Offer.KERNEL in self.kernel_offers
+
+    def optimizer(self) -> Optimizer[Any]:
+        """A new optimizer."""
+        optimizer: Optimizer[Any] = self.optimizer_class(self.config.optimizer.params)
+        return optimizer
+
+    def problem(
+        self,
+        observation: Observation,
+        size: tuple[int, int],
+        generator: torch.Generator,
+        *,
+        stage: tuple[float, float] = (0.0, 1.0),
+        attempt: int = 0,
+    ) -> Problem:
+        """New priors for an observation, with a kernel window of the given odd size."""
+        kernel_params, image_params = self.config.kernel_prior.params, self.config.image_prior.params
+        if attempt:
+            kernel_params = self.kernel_class.restarted(kernel_params, attempt)
+            image_params = self.image_class.restarted(image_params, attempt)
+        kernel: KernelPrior[Any] = self.kernel_class(kernel_params, observation, size=size, generator=generator)
+        image: ImagePrior[Any] = self.image_class(
+            image_params, observation, margin=kernel.margin, generator=generator
+        )
+        if self.config.run.compile:
+            image.compile()
+            kernel.compile()
+        data = self.data_class(self.config.data_term.params)
+        return Problem(observation, image, kernel, data, self.ways, stage)
+
+    def restorer(self, observation: Observation, margin: tuple[int, int]) -> ImagePrior[Any]:
+        """The image prior of the last step, sized for an observation."""
+        prior: ImagePrior[Any] = self.final_class(
+            self.final_params, observation, margin=margin, generator=torch.Generator()
+        )
+        return prior
+
+
+def _final(config: Config, registry: Registry, shows_kernel: bool) -> tuple[Any, Any]:
+    """Class and parameters of the last step; ``auto`` is the image prior itself where it restores, else the default."""
+    name = config.final.name
+    if name == NONE or (name == AUTO and not shows_kernel):
+        return None, None
+    if name != AUTO:
+        return registry.load("image_prior", name), config.final.params
+    if Offer.RESTORE in registry.spec("image_prior", config.image_prior.name).offers:
+        return registry.load("image_prior", config.image_prior.name), config.image_prior.params
+    default = registry.default_restorer()
+    return registry.load("image_prior", default), registry.spec("image_prior", default).params()

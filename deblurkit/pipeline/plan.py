@@ -1,0 +1,139 @@
+"""What will be done to a picture, decided before it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deblurkit.errors import RunError
+from deblurkit.ops.gradients import forward_differences
+from deblurkit.pipeline.estimate import Scale, pyramid
+from deblurkit.pipeline.parts import Parts
+
+SMALLEST_PICTURE = 16
+"""A picture with a side below this says nothing about its blur."""
+SATURATION = 0.98
+"""From this value on a pixel is taken for saturated when the crop is chosen."""
+LARGEST_SHARE = 3
+"""The automatic kernel window takes at most one part in this many of the picture's smaller side."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The decisions of a run.
+
+    Attributes:
+        size: Height and width of the picture, in pixels.
+        channels: Its channels.
+        estimated_channels: Channels that the estimation looks at.
+        crop: (top, left, height, width) of the window that the estimation looks at.
+        kernel_size: Side of the kernel window, odd: the one asked for, or the largest that is tried.
+        automatic: Whether the window is found during the estimation.
+        scales: The pyramid, coarse to fine; empty where nothing is to be estimated.
+        device: Where it runs.
+        threads: CPU threads.
+        memory: Bytes that it will take at most, roughly.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    estimated_channels: int
+    crop: tuple[int, int, int, int]
+    kernel_size: int
+    automatic: bool
+    scales: tuple[Scale, ...]
+    device: torch.device
+    threads: int
+    memory: int
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the estimation sees less than the whole picture."""
+        return self.crop[2:] != self.size
+
+
+def make_plan(y: Tensor, parts: Parts, *, kernel_size: int, automatic: bool, device: torch.device, threads: int) -> Plan:
+    """Decide everything about one picture.
+
+    Args:
+        y: The picture (1, C, H, W).
+        parts: The components.
+        kernel_size: Side of the kernel window, odd: the size itself, or the largest one to try.
+        automatic: Whether the window is found during the estimation.
+        device: Where it will run.
+        threads: CPU threads.
+
+    Raises:
+        RunError: If the picture is too small, for itself or for the kernel.
+    """
+    run = parts.config.run
+    channels, height, width = y.shape[1:]
+    if min(height, width) < SMALLEST_PICTURE:
+        raise RunError(
+            f"a picture of {width}x{height} pixels is too small to deblur; {SMALLEST_PICTURE} on each side are needed"
+        )
+    if automatic:
+        kernel_size = min(kernel_size, min(height, width) // LARGEST_SHARE // 2 * 2 - 1)
+    if kernel_size > min(height, width):
+        raise RunError(
+            f"a kernel of {kernel_size} pixels is larger than the picture of {width}x{height}; give a smaller --kernel-size"
+        )
+    crop = (0, 0, height, width)
+    if run.crop and not parts.fixed_kernel and parts.final_class is not None:
+        crop = textured_crop(y, run.crop)
+    scales: list[Scale] = []
+    if parts.ways.image and not parts.fixed_kernel:
+        scales = pyramid(kernel_size, run.scale_ratio, run.scales if parts.many_scales else 1, crop[2:])
+    estimated = 1 if run.channels == "luma" else channels
+    return Plan(
+        size=(height, width),
+        channels=channels,
+        estimated_channels=estimated,
+        crop=crop,
+        kernel_size=kernel_size,
+        automatic=automatic,
+        scales=tuple(scales),
+        device=device,
+        threads=threads,
+        memory=0,
+    )
+
+
+def textured_crop(y: Tensor, side: int) -> tuple[int, int, int, int]:
+    """The window of at most ``side`` pixels a side that says most about the blur.
+
+    Its worth is the gradient magnitude that it holds, each pixel counting up to a limit so that one strong edge or a
+    lamp does not decide alone, and saturated pixels not at all; windows are tried every eighth of a side.
+
+    Args:
+        y: The picture (1, C, H, W) in [0, 1].
+        side: Side of the window in pixels.
+
+    Returns:
+        (top, left, height, width).
+    """
+    height, width = y.shape[-2:]
+    rows, columns = min(side, height), min(side, width)
+    if (rows, columns) == (height, width):
+        return 0, 0, height, width
+    grey = y.mean(1, keepdim=True)
+    magnitude = torch.hypot(*forward_differences(grey))[0, 0]
+    worth = magnitude.clamp_max(4 * float(magnitude.mean())) * (grey[0, 0] < SATURATION)
+    sums = torch.nn.functional.pad(worth.double(), (1, 0, 1, 0)).cumsum(0).cumsum(1)
+    tops = starts(height, rows)
+    lefts = starts(width, columns)
+    total = (
+        sums[tops + rows][:, lefts + columns]
+        - sums[tops][:, lefts + columns]
+        - sums[tops + rows][:, lefts]
+        + sums[tops][:, lefts]
+    )
+    best = int(total.argmax())
+    return int(tops[best // len(lefts)]), int(lefts[best % len(lefts)]), rows, columns
+
+
+def starts(length: int, window: int) -> Tensor:
+    """Where a window of that length is tried along a side."""
+    return torch.unique(torch.linspace(0, length - window, 1 + 8 * -(-(length - window) // window)).round().long())

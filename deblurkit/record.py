@@ -1,0 +1,102 @@
+"""What is kept of a run, for the machine: one JSON document a picture, and a folder that replays it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import deblurkit
+from deblurkit.config import Config
+from deblurkit.files import atomic_write
+from deblurkit.pipeline import Plan, Result
+from deblurkit.registry import Registry
+
+
+def summary(result: Result, config: Config, *, source: Path, image: Path, kernel: Path | None) -> dict[str, Any]:
+    """The JSON document of one picture: its files, its quality, its cost and the resolved config."""
+    return {
+        "input": str(source),
+        "output": str(image),
+        "kernel": None if kernel is None else str(kernel),
+        "quality": {
+            "flag": result.quality.flag,
+            "reasons": list(result.quality.reasons),
+            "measures": {name: rounded(value) for name, value in result.quality.measures.items()},
+        },
+        "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
+        "kernel_size": None if result.kernel is None else list(result.kernel.shape[-2:]),
+        "restored": result.restored,
+        "attempts": result.attempts,
+        "stopped": result.stopped,
+        "plan": plan_document(result.plan),
+        "config": config.to_json(),
+    }
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """A plan as plain values."""
+    top, left, height, width = plan.crop
+    return {
+        "size": list(plan.size),
+        "channels": plan.channels,
+        "estimated_channels": plan.estimated_channels,
+        "crop": {"top": top, "left": left, "height": height, "width": width},
+        "kernel_window": plan.kernel_size,
+        "automatic": plan.automatic,
+        "scales": [round(scale.factor, 4) for scale in plan.scales],
+        "device": str(plan.device),
+        "threads": plan.threads,
+        "memory_bytes": plan.memory,
+    }
+
+
+def environment(components: Registry, device: str) -> dict[str, Any]:
+    """Versions and machine, as far as they decide a result."""
+    import numpy
+    import scipy
+    import torch
+
+    return {
+        "deblurkit": deblurkit.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "plugins": sorted({provider.label for provider in components.providers}),
+    }
+
+
+def write_record(folder: Path, result: Result, config: Config, components: Registry, *, overwrite: bool) -> None:
+    """Write ``config.json`` (accepted back by ``--config``), ``history.jsonl`` and ``environment.json`` into a folder.
+
+    Raises:
+        UsageError: If a file exists and may not be replaced.
+        RunError: If the system refuses.
+    """
+    write_text(folder / "config.json", json.dumps(config.to_json(), indent=2) + "\n", overwrite)
+    write_text(folder / "history.jsonl", lines(result.history), overwrite)
+    written = json.dumps(environment(components, str(result.plan.device)), indent=2) + "\n"
+    write_text(folder / "environment.json", written, overwrite)
+
+
+def write_text(path: Path, text: str, overwrite: bool) -> None:
+    """Write a text file atomically, as UTF-8."""
+    atomic_write(path, lambda file: file.write(text.encode()) and None, overwrite)
+
+
+def lines(rows: Iterable[dict[str, float]]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps({key: rounded(value) for key, value in row.items()}) + "\n" for row in rows)
+
+
+def rounded(value: float) -> float:
+    """Six significant digits: what a float32 knows."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,66 @@
+"""Every registered component is under its contract, whoever provides it."""
+
+import pytest
+import torch
+
+from deblurkit.kernels import write_kernel
+from deblurkit.registry import registry
+from deblurkit.testing import (
+    KERNEL_SIZE,
+    DataTermContract,
+    ImagePriorContract,
+    KernelPriorContract,
+    OptimizerContract,
+    curved_kernel,
+)
+
+SMALL = {
+    ("image_prior", "dip"): {"channels": 8, "scales": 3, "fit_steps": 60, "fit_lr": 1e-2},
+    ("kernel_prior", "dip"): {"channels": 8, "scales": 2, "fit_steps": 60, "fit_lr": 1e-2},
+    ("kernel_prior", "fcn"): {"hidden_units": 50},
+    ("optimizer", "joint"): {"iterations": 4},
+    ("optimizer", "alternating"): {"iterations": 2, "image_steps": 2, "kernel_steps": 2},
+}
+CONTRACTS = {
+    "image_prior": ImagePriorContract,
+    "kernel_prior": KernelPriorContract,
+    "data_term": DataTermContract,
+    "optimizer": OptimizerContract,
+}
+
+
+@pytest.fixture(autouse=True)
+def _given_kernel(request, tmp_path):
+    """The `known` prior needs a file: a contract's parameters can only name it once there is a folder."""
+    spec = getattr(request.cls, "spec", None)
+    if spec is not None and spec.kind == "kernel_prior" and spec.name == "known":
+        written = write_kernel(tmp_path / "given", curved_kernel(KERNEL_SIZE), overwrite=False)
+        request.cls.overrides = {"file": next(p for p in written if p.suffix == ".npy")}
+
+
+def _partners():
+    pairs = [("dip", "fcn"), ("identity", "convolution"), ("l0-gradient", "convolution"), ("hyper-laplacian", "fcn")]
+    return [
+        (
+            registry().spec("image_prior", image),
+            SMALL.get(("image_prior", image), {}),
+            registry().spec("kernel_prior", kernel),
+            SMALL.get(("kernel_prior", kernel), {}),
+        )
+        for image, kernel in pairs
+    ]
+
+
+for _kind, _base in CONTRACTS.items():
+    for _entry in registry().entries(_kind):
+        _name = f"Test{_kind.title().replace('_', '')}{_entry.spec.name.title().replace('-', '')}"
+        _members = {"spec": _entry.spec, "overrides": SMALL.get((_kind, _entry.spec.name), {})}
+        if _kind == "optimizer":
+            _members |= {"partners": _partners(), "data": registry().spec("data_term", "mse")}
+        globals()[_name] = type(_name, (_base,), _members)
+
+
+def test_all_four_kinds_are_there():
+    assert all(registry().entries(kind) for kind in CONTRACTS)
+    assert not registry().broken, [str(b) for b in registry().broken]
+    assert torch.get_default_dtype() == torch.float32
