@@ -1,0 +1,79 @@
+"""Test plugins and recipes, for everything that is built upon the registry."""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from deblurkit import config
+from deblurkit import registry as registry_module
+from deblurkit.registry import Registry
+
+PLUGINS = Path(__file__).parent / "data" / "plugins"
+RECIPES = {
+    "fast": """
+        summary = "Closed forms."
+        image_prior.name = "sparse"
+        image_prior.weight = 0.002
+        kernel_prior.name = "simplex"
+        data_term.name = "square"
+        final.name = "both"
+        final.weight = 0.5
+        run.scales = 4
+    """,
+    "deep": """
+        summary = "Networks."
+        base = "none"
+        image_prior = { name = "net", depth = 3 }
+        kernel_prior.name = "net"
+        data_term.name = "square"
+        final.name = "none"
+    """,
+    "deeper": """
+        summary = "More of it."
+        base = "deep"
+        image_prior.depth = 8
+        optimizer.name = "turns"
+    """,
+}
+
+
+@pytest.fixture
+def read_plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Registry]:
+    """Return a registry of the named folders in tests/data/plugins."""
+
+    def read(*names: str, allow: tuple[str, ...] = ("*",)) -> Registry:
+        folders = [str(PLUGINS / name) for name in names]
+        for folder in folders:
+            monkeypatch.syspath_prepend(folder)
+        points = [point for found in distributions(path=folders) for point in found.entry_points]
+        return Registry(points, allow)
+
+    return read
+
+
+@pytest.fixture
+def use_plugins(
+    read_plugins: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Registry]]:
+    """Make the named test plugins those of this process, for the time of a test."""
+
+    def use(*names: str) -> Registry:
+        made = read_plugins(*names)
+        monkeypatch.setattr(Registry, "discover", lambda: made)
+        registry_module.registry.cache_clear()
+        return made
+
+    yield use
+    registry_module.registry.cache_clear()
+
+
+@pytest.fixture
+def fake_recipes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace deblurkit's recipes by three for the test plugins."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for name, text in RECIPES.items():
+        (folder / f"{name}.toml").write_text(text)
+    monkeypatch.setattr(config, "recipe_folder", lambda: folder)
+    return folder

@@ -1,0 +1,9 @@
+"""The components themselves."""
+
+
+class Gentle:
+    pass
+
+
+class Eager:
+    pass

@@ -1,0 +1,3 @@
+def deblurkit_image_priors():
+    """Forgets its decorator."""
+    return []

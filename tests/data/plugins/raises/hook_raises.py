@@ -1,0 +1,6 @@
+from deblurkit.hookspecs import hookimpl
+
+
+@hookimpl
+def deblurkit_optimizers():
+    raise ZeroDivisionError("one\nover\nnothing")
