@@ -36,6 +36,27 @@ class DIPParams(Params):
     fit_lr: float = param(5e-4, "Learning rate of that warm start.", above=0.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HyperLaplacianParams(Params):
+    """Parameters of `hyper-laplacian`."""
+
+    strength: float = param(1.0, "Factor on the weight that follows from the noise level, when restoring.", above=0.0)
+    exponent: float = param(0.8, "Exponent of the gradient magnitude, when restoring.", above=0.0, max=1.0)
+    second_order: float = param(0.25, "Weight of second differences relative to first ones, when restoring.", min=0.0)
+    iterations: int = param(30, "Rounds of the splitting, when restoring.", min=1)
+    energy_weight: float = param(2e-2, "Weight of the energy, for gradient optimizers.", min=0.0)
+    energy_exponent: float = param(0.66, "Exponent of the energy, for gradient optimizers.", above=0.0, max=2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TotalVariationParams(Params):
+    """Parameters of `total-variation`."""
+
+    strength: float = param(1.0, "Factor on the weight that follows from the noise level, when restoring.", above=0.0)
+    iterations: int = param(30, "Rounds of the splitting, when restoring.", min=1)
+    energy_weight: float = param(1e-2, "Weight of the energy, for gradient optimizers.", min=0.0)
+
+
 @hookimpl
 def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
     """Yield the image priors that come with deblurkit."""
@@ -53,4 +74,21 @@ def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
         params=IdentityParams,
         target="deblurkit.image_priors.identity:Identity",
         offers={"parameters", "energy", "fit"},
+    )
+    yield ImagePriorSpec(
+        name="hyper-laplacian",
+        summary="Sparse gradients of natural pictures; the non-blind deconvolution to use.",
+        params=HyperLaplacianParams,
+        target="deblurkit.image_priors.sparse_gradients:HyperLaplacian",
+        offers={"parameters", "energy", "restore", "fit"},
+        reference="Krishnan and Fergus 2009; Tran et al. 2021, eq. 5",
+        last=1,
+    )
+    yield ImagePriorSpec(
+        name="total-variation",
+        summary="Piecewise smooth pictures: isotropic total variation.",
+        params=TotalVariationParams,
+        target="deblurkit.image_priors.sparse_gradients:TotalVariation",
+        offers={"parameters", "energy", "restore", "fit"},
+        reference="Rudin, Osher, Fatemi 1992",
     )
