@@ -1,0 +1,192 @@
+"""Non-blind deconvolution: the sharp picture for a known kernel, a sparse gradient prior and an unknown border.
+
+Minimised over the latent image ``x``, which is larger than ``y`` by half a kernel on every side::
+
+    1/2 sum_p m_p (y_p - (k * x)_p)^2 + weight sum_i c_i phi(|D_i x|)
+
+with a mask ``m``, first differences (``c = 1``) and, optionally, second differences (``c = 1/4``). The problem is split
+into ``z = k * x`` and ``u_i = D_i x`` and solved by ADMM: ``x`` in Fourier space on a periodic grid, ``z`` and ``u``
+pixel by pixel. What lies outside the observation is simply not observed, so no border is invented and nothing wraps
+into the picture (Almeida and Figueiredo 2013; the prior is Krishnan and Fergus 2009).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurkit.errors import UsageError
+from deblurkit.ops.fourier import difference_powers, fast_size, kernel_spectrum
+from deblurkit.ops.gradients import (
+    forward_differences,
+    forward_differences_adjoint,
+    second_differences,
+    second_differences_adjoint,
+)
+from deblurkit.ops.shapes import require_pair
+from deblurkit.ops.shrink import Shrink
+
+WHITE = 0.99
+SECOND_ORDER = 0.25
+ITERATIONS = 30
+
+# Penalties of the splitting; the gradients' one is weight / _GRADIENT_STEP. Measured: a factor of 3 hardly matters.
+_BLUR_PENALTY = 0.3
+_GRADIENT_STEP = 0.005
+# Colour differences vary less than brightness, so their gradients are penalised more.
+_CHROMA = 2.0
+_OPPONENTS = (
+    (3**-0.5, 3**-0.5, 3**-0.5),
+    (2**-0.5, 0.0, -(2**-0.5)),
+    (6**-0.5, -2.0 * 6**-0.5, 6**-0.5),
+)
+
+
+def noise_weight(noise: Tensor) -> Tensor:
+    """Weight of the sparse gradient prior for a noise level, found on pictures with 0 to 3 % of noise.
+
+    Args:
+        noise: Standard deviation of the noise in units of ``y``, ``(B,)``.
+
+    Returns:
+        ``(B,)``: grows with the variance; the offset stands for what rounding and an inexact kernel leave unexplained.
+    """
+    return 1.5 * noise.square() + 6e-5
+
+
+@torch.no_grad()
+def deconvolve(
+    y: Tensor,
+    kernel: Tensor,
+    *,
+    mask: Tensor,
+    shrink: Shrink,
+    weight: Tensor,
+    second_order: float = SECOND_ORDER,
+    iterations: int = ITERATIONS,
+    white: float = WHITE,
+) -> Tensor:
+    """Latent image for a fixed kernel.
+
+    Three channels are treated as colour: the prior acts on brightness and two colour differences (orthonormal, so the
+    data term stays what it is). A pixel at or above ``white`` is a lower bound: the blur may be brighter, not darker.
+
+    Args:
+        y: Blurry pictures ``(B, C, H, W)`` in [0, 1].
+        kernel: ``(B, 1, h, w)`` or ``(1, 1, h, w)``, odd sides, non-negative, sum 1, true convolution.
+        mask: ``(B, 1, H, W)`` or ``(1, 1, H, W)``, in [0, 1]: how far a pixel can be believed.
+        shrink: Proximal map of the penalty, see :mod:`deblurkit.ops.shrink`.
+        weight: Weight of the prior, ``(B,)``, positive; :func:`noise_weight` knows one.
+        second_order: Weight of second differences relative to first ones; 0 leaves them out.
+        iterations: Rounds of the splitting; 15 are a decent result, 30 a converged one.
+        white: Brightness from which a pixel counts as saturated; above 1 none does.
+
+    Returns:
+        ``(B, C, H + h - 1, W + w - 1)``, not clipped.
+
+    Raises:
+        ValueError: A layout is wrong.
+        KernelError: A kernel side is even.
+        UsageError: The weight is not positive, or there are no iterations.
+    """
+    require_pair(y, kernel)
+    _require_door(y, mask, weight, second_order, iterations)
+    height, width = kernel.shape[-2:]
+    size = (y.shape[-2] + height - 1, y.shape[-1] + width - 1)
+    problem = _Splitting(y, kernel, mask, (fast_size(size[0]), fast_size(size[1])), weight, second_order, white)
+    for _ in range(iterations):
+        problem.step(shrink)
+    return problem.picture()[..., : size[0], : size[1]]
+
+
+class _Splitting:
+    """State of the ADMM on one periodic grid, with scaled multipliers, in opponent colours."""
+
+    def __init__(
+        self,
+        y: Tensor,
+        kernel: Tensor,
+        mask: Tensor,
+        grid: tuple[int, int],
+        weight: Tensor,
+        second_order: float,
+        white: float,
+    ) -> None:
+        top, left = kernel.shape[-2] // 2, kernel.shape[-1] // 2
+        frame = (left, grid[1] - y.shape[-1] - left, top, grid[0] - y.shape[-2] - top)
+        colour = y.shape[1] == 3
+        self.second, self.grid = second_order > 0, grid
+        self.mask = F.pad(mask.to(y.dtype).expand(y.shape[0], 1, -1, -1), frame)
+        self.saturated = F.pad((y >= white) & (mask > 0), frame)
+        self.any_saturated = bool(self.saturated.any())
+        self.rgb = F.pad(y, frame)
+        self.mixing = y.new_tensor(_OPPONENTS) if colour else None
+        self.observed = self.mask * self._mixed(self.rgb)
+        self.spectrum = kernel_spectrum(kernel, grid)
+        # In units of the blur's penalty, so that the x-step has one division less.
+        ratio = (weight / (_GRADIENT_STEP * _BLUR_PENALTY)).view(-1, 1, 1, 1)
+        amounts = y.new_tensor([1.0, _CHROMA, _CHROMA] if colour else [1.0]).view(1, -1, 1, 1) * _GRADIENT_STEP
+        self.amounts = [amounts, amounts] + [second_order * amounts] * (3 if self.second else 0)
+        py, px = difference_powers(grid, y)
+        power = px + py + (px * px + px * py + py * py if self.second else 0.0)
+        self.inverse = 1.0 / (self.spectrum.abs().square() + ratio * power)
+        self.ratio = ratio
+        x = self._mixed(F.pad(y, frame, mode="replicate"))
+        self.blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.spectrum, s=grid)
+        self.differences = self._differences(x)
+        self.blur_multiplier = torch.zeros_like(x)
+        self.multipliers = [torch.zeros_like(x) for _ in self.differences]
+        self.x = x
+
+    def step(self, shrink: Shrink) -> None:
+        """One round: gradients and blurred picture pixel by pixel, latent picture in Fourier space, multipliers."""
+        for difference, multiplier, amount in zip(self.differences, self.multipliers, self.amounts, strict=True):
+            wanted = difference.add_(multiplier)
+            # From here on a multiplier holds minus what the x-step should reach, until the new difference is added.
+            multiplier.sub_(wanted.mul_(shrink(wanted.abs(), amount)))
+        self.blur_multiplier.sub_(self._believed(self.blurred.add_(self.blur_multiplier)))
+        pull = torch.fft.rfft2(self._adjoint(self.multipliers)).mul_(self.ratio)
+        pull.add_(torch.fft.rfft2(self.blur_multiplier).mul_(self.spectrum.conj()))
+        spectrum = pull.mul_(self.inverse).neg_()
+        self.x = torch.fft.irfft2(spectrum, s=self.grid)
+        self.blurred = torch.fft.irfft2(spectrum.mul_(self.spectrum), s=self.grid)
+        self.differences = self._differences(self.x)
+        for difference, multiplier in zip(self.differences, self.multipliers, strict=True):
+            multiplier.add_(difference)
+        self.blur_multiplier.add_(self.blurred)
+
+    def picture(self) -> Tensor:
+        """The latent picture on the whole grid, in the colours of the observation."""
+        return self.x if self.mixing is None else torch.einsum("ij,bihw->bjhw", self.mixing, self.x)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return x if self.mixing is None else torch.einsum("ij,bjhw->bihw", self.mixing, x)
+
+    def _believed(self, proposal: Tensor) -> Tensor:
+        """Blurred picture between the proposal and the observation; a saturated pixel only asks not to be darker."""
+        nearer = (self.observed + _BLUR_PENALTY * proposal) / (self.mask + _BLUR_PENALTY)
+        if not self.any_saturated:
+            return nearer
+        if self.mixing is None:
+            return torch.where(self.saturated & (proposal >= self.rgb), proposal, nearer)
+        plain = torch.einsum("ij,bihw->bjhw", self.mixing, proposal)
+        weighted = (self.mask * self.rgb + _BLUR_PENALTY * plain) / (self.mask + _BLUR_PENALTY)
+        return self._mixed(torch.where(self.saturated & (plain >= self.rgb), plain, weighted))
+
+    def _differences(self, x: Tensor) -> list[Tensor]:
+        first = forward_differences(x, periodic=True)
+        return [*first, *second_differences(x, periodic=True)] if self.second else [*first]
+
+    def _adjoint(self, parts: list[Tensor]) -> Tensor:
+        first = forward_differences_adjoint(parts[0], parts[1], periodic=True)
+        return first + second_differences_adjoint(*parts[2:], periodic=True) if self.second else first
+
+
+def _require_door(y: Tensor, mask: Tensor, weight: Tensor, second_order: float, iterations: int) -> None:
+    if mask.ndim != 4 or mask.shape[0] not in (1, y.shape[0]) or mask.shape[1:] != (1, *y.shape[-2:]):
+        raise ValueError(f"mask: needs (B, 1, H, W) to fit {tuple(y.shape)}, got {tuple(mask.shape)}")
+    if weight.shape != (y.shape[0],):
+        raise ValueError(f"weight: needs one per picture, ({y.shape[0]},), got {tuple(weight.shape)}")
+    if not bool((weight > 0).all()) or not bool(torch.isfinite(weight).all()):
+        raise UsageError(f"weight: must be positive, got {weight.tolist()}; without a prior the noise takes over")
+    if second_order < 0 or iterations < 1:
+        raise UsageError(f"second_order and iterations: must be >= 0 and >= 1, got {second_order} and {iterations}")
