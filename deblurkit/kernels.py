@@ -236,6 +236,8 @@ def _from_picture(path: Path, data: bytes, notes: list[str]) -> NDArray[np.gener
             values = np.asarray(image)
     except KernelError:
         raise
+    except Image.DecompressionBombError as error:
+        raise KernelError(f"{path}: is larger than any kernel; name the kernel's file.") from error
     except Exception as error:  # decoders fed with rubbish raise anything
         raise KernelError(f"{path}: cannot be read as a picture; save the kernel as .npy or grey .png.") from error
     if values.ndim == 3:

@@ -53,7 +53,10 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         found += _expand(path)
-    unique = list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
+    first: dict[str, Path] = {}
+    for path in found:
+        first.setdefault(os.path.realpath(path), path)
+    unique = list(first.values())
     stems = {(path.parent, path.stem) for path in unique if not _is_result(path)}
     kept = [path for path in unique if not _is_result(path) or (path.parent, _origin_stem(path)) not in stems]
     if not kept:

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError  # noqa: TID253
 from torch import Tensor  # noqa: TID253
 
 from deblurkit.errors import DeblurkitError, ImageError, UsageError
-from deblurkit.images import png16, tiff16
+from deblurkit.images import png16, tiff
 from deblurkit.images.metadata import read_metadata, upright
 from deblurkit.images.picture import Metadata, Picture
 
@@ -22,7 +22,8 @@ MAX_PIXELS = 200_000_000
 """Largest picture that is decoded, in pixels, unless the caller allows more: a guard against decompression bombs."""
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # multi-picture JPEG comes through JPEG
-_SIGNATURES = (b"\x89PNG", b"II*\0", b"MM\0*", b"\xff\xd8\xff", b"RIFF", b"BM")
+_SIGNATURES = (b"\x89PNG", b"II*\0", b"MM\0*", b"\xff\xd8\xff")
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _OTHERS = {
     b"GIF8": "a GIF", b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"v/1\x01": "an OpenEXR picture",
     b"II+\0": "a BigTIFF", b"MM\0+": "a BigTIFF", b"\0\0\0\x0cjP": "a JPEG 2000", b"\xff\x0a": "a JPEG XL",
@@ -54,10 +55,10 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         ImageError: The picture is damaged, too large, or of a kind that would lose something in reading.
     """
     data = _read_bytes(path)
-    with _pillow(), _explained(path, data):
-        if not data.startswith(_SIGNATURES):
+    with _pillow(), _explained(path):
+        if not _is_picture(data):
             raise _not_a_picture(path, data)
-        if (layout := tiff16.read_layout(data)) is not None:
+        if (layout := tiff.read_layout(data)) is not None:
             _guard(path, (layout.width, layout.height), max_pixels)
             image = Image.open(io.BytesIO(layout.parts[0]), formats=("TIFF",))
             orientation = layout.orientation
@@ -166,9 +167,9 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if converted is None else converted
 
 
-def _tiff_colour(layout: tiff16.Layout) -> NDArray[np.uint16]:
+def _tiff_colour(layout: tiff.Layout) -> NDArray[np.uint16]:
     """Decode the grey parts of a colour TIFF."""
-    return tiff16.assemble(layout, [np.asarray(Image.open(io.BytesIO(part))) for part in layout.parts])
+    return tiff.assemble(layout, [np.asarray(Image.open(io.BytesIO(part))) for part in layout.parts])
 
 
 def _with_key(pixels: NDArray[np.uint16], key: tuple[int, ...]) -> NDArray[np.uint16]:
@@ -203,6 +204,13 @@ def _read_bytes(path: Path) -> bytes:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from error
 
 
+def _is_picture(data: bytes) -> bool:
+    """Whether the file begins as one of the formats does; BMP and WebP begin like other things, so look closer."""
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[14:18], "little") in _BMP_HEADERS
+    return data.startswith(_SIGNATURES) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+
+
 def _not_a_picture(path: Path, data: bytes) -> DeblurkitError:
     """Say what the file is instead."""
     known = "deblurkit reads PNG, TIFF, JPEG, WebP and BMP"
@@ -228,17 +236,13 @@ def _pillow() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(path: Path, data: bytes) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     """Turn whatever decoders raise on damaged files into one sentence."""
     try:
         yield
     except (DeblurkitError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        if data.startswith(
-            (b"BM", b"RIFF")
-        ):  # two letters that a text may begin with; other RIFF files are sound, film
-            raise UsageError(f"{path}: is not a picture; deblurkit reads PNG, TIFF, JPEG, WebP and BMP.") from error
         raise ImageError(f"{path}: is damaged, or of a kind that is not supported; save it anew as PNG.") from error
     except Exception as error:  # decoders fed with rubbish raise anything: struct, index, key, system errors
         cause = str(error) if isinstance(error, ValueError | OSError) else type(error).__name__

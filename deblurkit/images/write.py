@@ -13,7 +13,7 @@ from torch import Tensor  # noqa: TID253
 
 from deblurkit.errors import UsageError
 from deblurkit.files import atomic_write
-from deblurkit.images import png16, tiff16
+from deblurkit.images import png16, tiff
 from deblurkit.images.find import SUFFIXES
 from deblurkit.images.picture import Metadata, Picture
 
@@ -23,7 +23,7 @@ QUALITY = 95
 _MAX_DEPTH = {".png": 16, ".tif": 32, ".tiff": 32}
 _TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd")
 _JPEG_SEGMENT = 65000
-_XMP, _IPTC = 700, 33723
+_ORIENTATION, _XMP, _IPTC = 274, 700, 33723
 
 
 def write_image(path: Path, pixels: Tensor, like: Picture, overwrite: bool) -> tuple[str, ...]:
@@ -143,23 +143,28 @@ def _png(stored: NDArray[np.generic], metadata: Metadata) -> bytes:
 def _tiff(stored: NDArray[np.generic], metadata: Metadata) -> bytes:
     """TIFF; with 16 bits and several channels, written as grey and made colour."""
     channels = stored.shape[2]
-    deep = stored.dtype == np.uint16 and channels > 1
     compression = metadata.compression if metadata.compression in _TIFF_COMPRESSIONS else "tiff_adobe_deflate"
-    differenced = compression not in ("raw", "packbits")  # TIFF 6.0 knows differences only before real compression
-    image = Image.fromarray(tiff16.as_grey(stored.astype(np.uint16), differenced)) if deep else _image(stored)
-    tags = {tag: value for tag, value in ((_XMP, metadata.xmp), (_IPTC, metadata.iptc)) if value}
+    if stored.dtype == np.uint16 and channels > 1:
+        differenced = compression not in ("raw", "packbits")  # TIFF 6.0 knows differences only before real compression
+        grey = _tiff_file(Image.fromarray(tiff.as_grey(stored.astype(np.uint16), differenced)), compression)
+        pixels = tiff.as_colour(grey, stored.shape[1], channels, differenced)
+    else:
+        pixels = _tiff_file(_image(stored), compression)
+    tags = Image.Exif()  # in a TIFF file all of these are entries of one directory
+    tags.load(metadata.exif)
+    tags.pop(_ORIENTATION, None)
+    tags.update({tag: value for tag, value in ((_XMP, metadata.xmp), (_IPTC, metadata.iptc)) if value})
+    shell, mode = io.BytesIO(), "L" if channels < 3 else "RGB"
+    profile = _profile(metadata, mode)
+    Image.new(mode, (1, 1)).save(shell, "TIFF", exif=tags, icc_profile=profile, **_resolution(metadata))
+    return tiff.with_metadata(pixels, shell.getvalue())
+
+
+def _tiff_file(image: Image.Image, compression: str) -> bytes:
+    """A TIFF file of nothing but pixels."""
     buffer = io.BytesIO()
-    image.save(
-        buffer,
-        "TIFF",
-        compression=None if compression == "raw" else compression,
-        tiffinfo=tags,
-        exif=metadata.exif,
-        icc_profile=_profile(metadata, "L" if channels < 3 else "RGB"),
-        **_resolution(metadata),
-    )
-    grey = buffer.getvalue()
-    return tiff16.as_colour(grey, stored.shape[1], channels, differenced) if deep else grey
+    image.save(buffer, "TIFF", compression=None if compression == "raw" else compression)
+    return buffer.getvalue()
 
 
 def _image(stored: NDArray[np.generic]) -> Image.Image:

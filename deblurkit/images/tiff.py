@@ -1,4 +1,4 @@
-"""16-bit colour TIFF, which Pillow reduces to 8 bits without a word.
+"""TIFF directories: 16-bit colour, which Pillow reduces to 8 bits without a word, and metadata beside compression.
 
 Pillow (by libtiff) does read and write 16-bit *grey* TIFF of any compression without loss. So the directory of the
 file is rewritten: colour becomes grey of three times the width, and back. Horizontal differencing (TIFF 6.0, section
@@ -15,7 +15,8 @@ Entries = dict[int, tuple[int, int, bytes]]
 """A directory: tag → field type, count, content in the file's byte order."""
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIPS, _ORIENTATION, _SAMPLES = 256, 257, 258, 262, 273, 274, 277
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS = 256, 257, 258, 259, 262, 273
+_ORIENTATION, _SAMPLES, _ROWS = 274, 277, 278
 _STRIP_BYTES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILES, _TILE_BYTES, _EXTRA, _KIND = (
     279,
     284,
@@ -27,6 +28,9 @@ _STRIP_BYTES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILES, _TILE_BYTES, _EXTRA, _KI
     339,
 )
 _ALPHA_ASSOCIATED, _ALPHA = 1, 2
+_STRUCTURE = frozenset(
+    (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR, _EXTRA, _KIND)
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,25 @@ def as_colour(grey: bytes, width: int, samples: int, differenced: bool) -> bytes
     if samples in (2, 4):
         changes[_EXTRA] = shorts(_ALPHA)
     return _with_directory(grey, {**_read_directory(grey)[1], **changes})
+
+
+def with_metadata(pixels: bytes, shell: bytes) -> bytes:
+    """Put metadata into a TIFF file; Pillow loses EXIF, or stops, when it compresses.
+
+    Args:
+        pixels: A TIFF file without metadata, in strips.
+        shell: An uncompressed TIFF file of any size, written by the same program, that has the metadata.
+
+    Returns:
+        The whole file.
+    """
+    order, entries = _read_directory(pixels)
+    base = shell + b"\0" * (len(shell) % 2)
+    kind, count, content = entries[_STRIPS]
+    offsets = struct.unpack(f"{order}{count}{'H' if kind == 3 else 'I'}", content)
+    entries[_STRIPS] = 4, count, struct.pack(f"{order}{count}I", *(len(base) + offset for offset in offsets))
+    kept = {tag: entry for tag, entry in _read_directory(shell)[1].items() if tag not in _STRUCTURE}
+    return _with_directory(base + pixels, {**kept, **entries})
 
 
 def _grey_part(data: bytes, plane: int, planes: int, channels: int, width: int, tile: int) -> bytes:
