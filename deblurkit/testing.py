@@ -208,7 +208,7 @@ class ImagePriorContract(Contract):
         results = []
         for value in (0.0, 1.0):
             y = torch.where(mask > 0, observation.y, torch.full_like(observation.y, value))
-            results.append(prior.restore(Observation(y, mask, observation.noise), kernel))
+            results.append(prior.restore(Observation.of(y, NOISE, mask=mask), kernel))
         torch.testing.assert_close(results[0], results[1], atol=1e-3, rtol=0)
 
     def test_fit_starts_from_an_image(self) -> None:
@@ -364,7 +364,7 @@ class DataTermContract(Contract):
         observation, _, _ = example()
         mask = observation.mask.clone()
         mask[..., 10:20, 10:20] = 0
-        masked = Observation(observation.y, mask, observation.noise)
+        masked = Observation.of(observation.y, NOISE, mask=mask)
         term, prediction = self.build(), observation.y * 0.9
         other = torch.where(mask > 0, prediction, torch.ones_like(prediction))
         torch.testing.assert_close(term(prediction, masked, step), term(other, masked, step), atol=1e-6, rtol=1e-5)

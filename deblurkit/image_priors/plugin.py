@@ -57,6 +57,14 @@ class TotalVariationParams(Params):
     energy_weight: float = param(1e-2, "Weight of the energy, for gradient optimizers.", min=0.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class L0GradientParams(Params):
+    """Parameters of `l0-gradient`."""
+
+    weight: float = param(4e-3, "Cost of a gradient that is not zero.", above=0.0)
+    relax: float = param(4.0, "The weight falls by this factor over an estimation.", min=1.0)
+
+
 @hookimpl
 def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
     """Yield the image priors that come with deblurkit."""
@@ -91,4 +99,12 @@ def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
         target="deblurkit.image_priors.sparse_gradients:TotalVariation",
         offers={"parameters", "energy", "restore", "fit"},
         reference="Rudin, Osher, Fatemi 1992",
+    )
+    yield ImagePriorSpec(
+        name="l0-gradient",
+        summary="Few edges, whatever their size; drives a blind estimation, makes cartoons.",
+        params=L0GradientParams,
+        target="deblurkit.image_priors.l0_gradient:L0Gradient",
+        offers={"restore", "fit"},
+        reference="Xu, Zheng, Jia 2013",
     )

@@ -24,7 +24,7 @@ class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
         return deconvolve(
             observation.y,
             kernel,
-            mask=observation.mask,
+            mask=observation.mask + observation.saturated,
             shrink=power_shrink(self.params.exponent),
             weight=self.params.strength * noise_weight(observation.noise),
             second_order=self.params.second_order,
@@ -45,7 +45,7 @@ class TotalVariation(PixelImagePrior[TotalVariationParams]):
         return deconvolve(
             observation.y,
             kernel,
-            mask=observation.mask,
+            mask=observation.mask + observation.saturated,
             shrink=soft_shrink,
             weight=self.params.strength * noise_weight(observation.noise),
             second_order=0.0,

@@ -44,6 +44,17 @@ class KernelDIPParams(Params):
     fit_lr: float = param(1e-3, "Learning rate of that warm start.", above=0.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionParams(Params):
+    """Parameters of `convolution`."""
+
+    ridge: float = param(1e-3, "Weight of the kernel's energy in the closed form, relative to the picture's.", min=0.0)
+    steps: int = param(15, "Conjugate gradient steps of the closed form.", min=1)
+    strong: float = param(0.05, "A connected part of the kernel reaches this share of its maximum.", min=0.0, max=1.0)
+    weak: float = param(0.02, "Values below this share of the maximum are cut.", min=0.0, max=1.0)
+    component: float = param(0.02, "A connected part of the kernel holds this share of its mass.", min=0.0, max=1.0)
+
+
 @hookimpl
 def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
     """Yield the kernel priors that come with deblurkit."""
@@ -69,4 +80,12 @@ def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
         params=KnownParams,
         target="deblurkit.kernel_priors.known:Known",
         offers={"kernel"},
+    )
+    yield KernelPriorSpec(
+        name="convolution",
+        summary="An explicit kernel, >= 0 with sum 1, estimated in closed form or by gradients.",
+        params=ConvolutionParams,
+        target="deblurkit.kernel_priors.convolution:Convolution",
+        offers={"parameters", "energy", "estimate", "kernel", "fit"},
+        reference="Cho and Lee 2009",
     )

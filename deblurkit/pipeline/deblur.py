@@ -13,6 +13,7 @@ from deblurkit.config import AUTO, Config, resolve
 from deblurkit.core import Observation
 from deblurkit.devices import choose_device, set_threads
 from deblurkit.noise import estimate_noise
+from deblurkit.ops.deconvolve import WHITE
 from deblurkit.ops.simplex import effective_size
 from deblurkit.pipeline.attempts import Candidate, best_attempt
 from deblurkit.pipeline.judge import Quality
@@ -22,8 +23,6 @@ from deblurkit.pipeline.progress import Listener, Progress, silent
 from deblurkit.pipeline.restore import restore_frame
 from deblurkit.registry import Registry, registry
 
-SATURATED = 0.99
-"""From this value on a pixel may have been brighter than the sensor could say."""
 KERNEL_MASS = 0.99
 WINDOW_SLACK = 2
 """A window found by another recipe holds this share of its kernel's mass, and so many pixels more on every side."""
@@ -108,8 +107,9 @@ def deblur(
 
 def observe(y: Tensor, valid: Tensor | None = None) -> Observation:
     """Wrap a picture, with its noise level estimated and its saturated or missing pixels masked."""
-    mask = (y.amax(1, keepdim=True) < SATURATED).to(y.dtype)
-    return Observation(y, mask if valid is None else mask * valid, estimate_noise(y))
+    valid = torch.ones_like(y[:, :1]) if valid is None else valid
+    saturated = (y.amax(1, keepdim=True) >= WHITE).to(y.dtype) * valid
+    return Observation(y, valid - saturated, saturated, estimate_noise(y))
 
 
 def prepare(frame: Observation, parts: Parts, components: Registry, listener: Listener = silent) -> Plan:

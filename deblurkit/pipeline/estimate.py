@@ -175,7 +175,8 @@ def at_scale(observation: Observation, factor: float) -> Observation:
     height, width = (max(8, round(side * factor)) for side in observation.size)
     y = resample_image(observation.y, (height, width))
     mask = (resample_image(observation.mask, (height, width)) > 0.99).to(y.dtype)
-    return Observation(y, mask, observation.noise * factor)
+    saturated = (resample_image(observation.saturated, (height, width)) > 0.01).to(y.dtype)
+    return Observation(y, mask, saturated, observation.noise * factor)
 
 
 def window(scale: Scale, kernel: Tensor | None, ratio: float, automatic: bool) -> tuple[int, int]:

@@ -45,6 +45,6 @@ def test_published_switch_is_the_default():
 
 def test_a_picture_without_believed_pixels_costs_nothing():
     o, x = pair()
-    nothing = Observation(o.y, torch.zeros_like(o.mask), o.noise)
+    nothing = Observation.of(o.y, mask=torch.zeros_like(o.mask))
     for term in (MSE(MSEParams()), SSIM(SSIMParams())):
         assert torch.equal(term(x, nothing, 0), torch.zeros(2))
