@@ -506,7 +506,7 @@ def test_truncated_pictures_are_a_failed_run(tmp_path, kind, part):
         read_image(path)
     if kind not in ("BMP", "WEBP"):  # two and four letters are not enough to know
         assert type(caught.value) is ImageError
-    assert one_sentence(caught.value, path) or "Error)" in str(caught.value)
+    assert one_sentence(caught.value, path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "deep", "deep tif"])

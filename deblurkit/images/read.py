@@ -1,6 +1,7 @@
 """Reading pictures: the door through which files of strangers come in."""
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _OTHERS = {
     b"\x93NUMPY": "a NumPy array",
 }  # fmt: skip
 _DNG_VERSION = 50706
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what Pillow logs
 
 _Stored = tuple[NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32], int, tuple[str, ...]]
 """Pixels (H, W, C) as stored, bits a channel, notes."""
@@ -245,5 +248,5 @@ def _explained(path: Path) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: is damaged, or of a kind that is not supported; save it anew as PNG.") from error
     except Exception as error:  # decoders fed with rubbish raise anything: struct, index, key, system errors
-        cause = str(error) if isinstance(error, ValueError | OSError) else type(error).__name__
+        cause = str(error) if isinstance(error, ValueError | OSError) else "its inner structure is broken"
         raise ImageError(f"{path}: is damaged or not supported ({cause.rstrip('.')}); save it anew as PNG.") from error
