@@ -13,7 +13,7 @@ from typing import BinaryIO
 from deblurkit.errors import RunError, UsageError
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], None], overwrite: bool) -> None:
+def atomic_write(path: Path, write: Callable[[BinaryIO], object], overwrite: bool) -> None:
     """Write a file under a temporary name in the same folder, then rename it into place.
 
     The folder is created where it is missing. When `write` raises, also by Ctrl-C, `path` is untouched and nothing

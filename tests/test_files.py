@@ -12,7 +12,7 @@ from deblurkit.files import atomic_write, check_writable
 
 def test_writes_into_a_new_folder_with_the_usual_permissions(tmp_path):
     path = tmp_path / "new" / "deep" / "a.bin"
-    atomic_write(path, lambda file: file.write(b"content") and None, False)
+    atomic_write(path, lambda file: file.write(b"content"), False)
     assert path.read_bytes() == b"content"
     mask = os.umask(0)
     os.umask(mask)
@@ -41,7 +41,7 @@ def test_an_existing_file_is_replaced_only_on_demand_and_keeps_its_mode(tmp_path
     for refuse in (lambda: atomic_write(path, lambda file: None, False), lambda: check_writable(path, False)):
         with pytest.raises(UsageError, match="--overwrite"):
             refuse()
-    atomic_write(path, lambda file: file.write(b"new") and None, True)
+    atomic_write(path, lambda file: file.write(b"new"), True)
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
@@ -49,7 +49,7 @@ def test_an_existing_file_is_replaced_only_on_demand_and_keeps_its_mode(tmp_path
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path):
     path = tmp_path / "a.bin"
     with pytest.raises(UsageError, match="exists already"):
-        atomic_write(path, lambda file: path.write_bytes(b"other") and None, False)
+        atomic_write(path, lambda file: path.write_bytes(b"other"), False)
     assert path.read_bytes() == b"other"
     assert os.listdir(tmp_path) == ["a.bin"]
 
@@ -58,7 +58,7 @@ def test_a_link_is_followed(tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"old")
     link.symlink_to(target)
-    atomic_write(link, lambda file: file.write(b"new") and None, True)
+    atomic_write(link, lambda file: file.write(b"new"), True)
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
 

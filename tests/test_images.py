@@ -457,8 +457,8 @@ def one_sentence(error: BaseException, path: Path) -> bool:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"Dear diary", b"<html>", b"BM is a car company", b"RIFF\x10\0\0\0WAVEfmt ", bytes(200)],
-    ids=["empty", "text", "html", "BM", "sound", "zeros"],
+    [b"", b"%PDF-1.7", b"Dear diary", b"<html>", b"BM is a car company", b"RIFF\x10\0\0\0WAVEfmt ", bytes(200)],
+    ids=["empty", "pdf", "text", "html", "BM", "sound", "zeros"],
 )
 def test_what_is_no_picture_is_a_wrong_use(tmp_path, content):
     path = tmp_path / "a.jpg"
@@ -635,7 +635,7 @@ def test_results_among_files_are_left_out_only_beside_their_original(tmp_path):
     assert find_images([result]) == [result]
 
 
-@pytest.mark.parametrize("name", ["missing.png", "empty", "none*.png", "text.txt"])
+@pytest.mark.parametrize("name", ["missing.png", "empty", "none*.png", "text.txt", "long" * 100])
 def test_names_that_lead_to_no_picture_are_a_wrong_use(tmp_path, name):
     touch(tmp_path, "text.txt")
     (tmp_path / "empty").mkdir()

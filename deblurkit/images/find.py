@@ -129,6 +129,16 @@ def _refuse_clashes(inputs: Sequence[Path], results: Sequence[OutputPaths]) -> N
 
 def _expand(path: Path) -> list[Path]:
     """The files that one name stands for."""
+    try:
+        return _expand_readable(path)
+    except OSError as error:  # a folder without permission, a name too long
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror or error}); check its name and permissions."
+        ) from error
+
+
+def _expand_readable(path: Path) -> list[Path]:
+    """The files that one name stands for, as far as the system lets us look."""
     if path.is_dir():
         found = _pictures(path.iterdir())
         if not found:

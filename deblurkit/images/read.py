@@ -26,9 +26,8 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # multi-picture JPEG comes th
 _SIGNATURES = (b"\x89PNG", b"II*\0", b"MM\0*", b"\xff\xd8\xff")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _OTHERS = {
-    b"GIF8": "a GIF", b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"v/1\x01": "an OpenEXR picture",
+    b"GIF8": "a GIF", b"8BPS": "a Photoshop file", b"v/1\x01": "an OpenEXR picture",
     b"II+\0": "a BigTIFF", b"MM\0+": "a BigTIFF", b"\0\0\0\x0cjP": "a JPEG 2000", b"\xff\x0a": "a JPEG XL",
-    b"\x93NUMPY": "a NumPy array",
 }  # fmt: skip
 _DNG_VERSION = 50706
 
