@@ -161,7 +161,7 @@ def layers(recipe: str = "", file: Path | str = "", default_recipe: str = DEFAUL
     Raises:
         ConfigError: If one cannot be read or is based on itself.
     """
-    from_file, grounded = _chain(_from_file(Path(file)), ()) if str(file) not in ("", ".") else ([], False)
+    from_file, grounded = ([], False) if file in ("", Path()) else _chain(_from_file(Path(file)), ())
     if not recipe and grounded:
         return from_file
     return _chain(_from_recipe(recipe or default_recipe, ""), ())[0] + from_file

@@ -7,8 +7,10 @@ the same entry points and are read first, so that nobody can take their names.
 
 import os
 import re
+import sys
 import traceback
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -261,7 +263,9 @@ class Registry:
     def _read(self, provider: Provider, point: EntryPoint) -> None:
         """Import one plugin and ask it for its descriptors; whatever goes wrong stays here."""
         try:
-            module = point.load()
+            # stdout belongs to results; a plugin that prints at its import would spoil them
+            with redirect_stdout(sys.stderr):
+                module = point.load()
         except (Exception, SystemExit) as error:
             return self._break(provider, f"could not be loaded: {_one_line(error)}", error=error)
         # a manager of its own: what one plugin breaks cannot touch another
@@ -285,13 +289,14 @@ class Registry:
         wanted = HOOKS[hook]
         lost = frozenset({_kind(wanted)})
         try:
-            yielded = function()
-            if isinstance(yielded, Spec) or not isinstance(yielded, Iterable):
-                raise TypeError(f"it must yield descriptors, not return {type(yielded).__name__}")
-            for spec in yielded:
-                if not isinstance(spec, wanted):
-                    raise TypeError(f"it must yield {wanted.__name__}, not {type(spec).__name__}")
-                self._add(spec, provider)
+            with redirect_stdout(sys.stderr):
+                yielded = function()
+                if isinstance(yielded, Spec) or not isinstance(yielded, Iterable):
+                    raise TypeError(f"it must yield descriptors, not return {type(yielded).__name__}")
+                for spec in yielded:
+                    if not isinstance(spec, wanted):
+                        raise TypeError(f"it must yield {wanted.__name__}, not {type(spec).__name__}")
+                    self._add(spec, provider)
         except (Exception, SystemExit) as error:
             self._break(provider, f"{hook} failed: {_one_line(error)}", lost=lost, error=error)
 

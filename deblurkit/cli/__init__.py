@@ -102,9 +102,10 @@ class LazyGroup(click.Group):
         return items + click.Command.shell_complete(self, ctx, incomplete)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="deblurkit %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Blind deblurring from interchangeable parts.
 
     A blurry picture is explained as a sharp one, blurred, plus noise; image prior, kernel prior, data term and
@@ -113,6 +114,9 @@ def cli() -> None:
     Exit codes: 0 done, 1 a run failed, 2 usage or configuration, 3 plugin, 130 interrupted. Set DEBLURKIT_DEBUG=1 for
     tracebacks, DEBLURKIT_PLUGINS="" to switch plugins off.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(ExitCode.USAGE)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -131,9 +135,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return ExitCode.INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return ExitCode.USAGE
     except click.ClickException as error:
         return _fail(_sentence(error), ExitCode.USAGE)
     except DeblurkitError as error:

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from deblurkit import config
 from deblurkit.config import AUTO, COMPONENTS, DEFAULT_RECIPE, NONE, PLAIN, Config
-from deblurkit.errors import DeblurkitError
+from deblurkit.errors import ConfigError, DeblurkitError
 from deblurkit.params import Parameter, Params, fields_of, parameter, text_of
 from deblurkit.registry import registry
 
@@ -147,6 +147,8 @@ class ComponentCommand(click.Command):
             lenient: Note what is wrong instead of raising it.
         """
         words = dict(_pairs(args, {option.opts[0] for option in self.choosers}))
+        if not lenient and "" in (words.get("--recipe"), words.get("--config")):
+            raise ConfigError("--recipe and --config: an empty name says nothing; leave the flag out")
         peeked = Peeked(recipe=words.pop("--recipe", ""), file=words.pop("--config", ""))
         named = {f"{flag[2:].replace('-', '_')}.name": name for flag, name in words.items()}
         values: dict[str, Any] = {}

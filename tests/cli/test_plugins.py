@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -25,6 +26,12 @@ def test_broken_ones_are_listed_with_cause_and_cure(deblurkit, use_plugins, chec
     assert "No module named 'a_module_that_nobody_has'" in text
     assert "image prior 'gentle' is already provided by deblurkit-good 1.0" in text
     assert "pip uninstall deblurkit-typo" in text
+
+
+def test_what_a_plugin_prints_at_import_stays_off_stdout(read_plugins, capfd, monkeypatch):
+    monkeypatch.delitem(sys.modules, "broken_import", raising=False)
+    read_plugins("broken")
+    assert capfd.readouterr() == ("", "loading ...\n")
 
 
 def test_json(deblurkit, use_plugins):

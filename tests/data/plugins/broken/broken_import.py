@@ -1,3 +1,5 @@
 """Needs what nobody has."""
 
-import a_module_that_nobody_has  # noqa: F401
+print("loading ...")
+
+import a_module_that_nobody_has  # noqa: E402, F401
