@@ -24,9 +24,13 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"run.device: '{name}' is no device; use auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("run.device: cuda was asked for, but PyTorch sees no CUDA device here; use --device cpu or auto")
+        raise UsageError(
+            "run.device: cuda was asked for, but PyTorch sees no CUDA device here; use --device cpu or auto"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"run.device: '{name}' is absent; there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+        raise UsageError(
+            f"run.device: '{name}' is absent; there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("run.device: mps was asked for, but PyTorch sees no Apple GPU here; use --device cpu or auto")
     if device.type not in ("cpu", "cuda", "mps"):

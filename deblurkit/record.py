@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import deblurkit
 from deblurkit.config import Config
@@ -89,7 +89,11 @@ def write_record(folder: Path, result: Result, config: Config, components: Regis
 
 def write_text(path: Path, text: str, overwrite: bool) -> None:
     """Write a text file atomically, as UTF-8."""
-    atomic_write(path, lambda file: file.write(text.encode()) and None, overwrite)
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    atomic_write(path, write, overwrite)
 
 
 def lines(rows: Iterable[dict[str, float]]) -> str:

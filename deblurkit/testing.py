@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import DataTerm, ImagePrior, KernelPrior, Observation, Optimizer, Problem, Step
+from deblurkit.metrics import kernel_similarity
 from deblurkit.specs import (
     MOVES,
     ComponentSpec,
@@ -115,7 +116,7 @@ class Contract:
 class ImagePriorContract(Contract):
     """What an image prior must do."""
 
-    spec: ClassVar[ImagePriorSpec]  # type: ignore[misc]
+    spec: ClassVar[ImagePriorSpec]
 
     def build(self, observation: Observation, margin: tuple[int, int] = (3, 4), seed: int = 0) -> ImagePrior[Any]:
         """The prior for an observation."""
@@ -130,7 +131,7 @@ class ImagePriorContract(Contract):
         x = self.build(observation)()
         assert x.shape == latent.shape
         assert torch.isfinite(x).all()
-        assert -0.05 <= float(x.min()) <= float(x.max()) <= 1.05
+        assert -0.05 <= float(x.detach().min()) <= float(x.detach().max()) <= 1.05
 
     def test_same_seed_same_image(self) -> None:
         """Randomness comes from the generator alone; torch's global one is left as it was."""
@@ -162,14 +163,15 @@ class ImagePriorContract(Contract):
         assert torch.isfinite(energy).all()
         assert bool((energy >= 0).all())
         if not energy.requires_grad:
-            assert torch.equal(energy, prior.energy(torch.zeros_like(x))), "an energy that varies must be differentiable"
+            # an energy that varies must be differentiable
+            assert torch.equal(energy, prior.energy(torch.zeros_like(x)))
             return
         (slope,) = torch.autograd.grad(energy.sum(), x)
         direction = torch.randn(x.shape, generator=generator(2))
         delta = 1e-3
         with torch.no_grad():
-            change = (prior.energy(x + delta * direction).sum() - prior.energy(x - delta * direction).sum()) / (2 * delta)
-        torch.testing.assert_close((slope * direction).sum(), change, rtol=2e-2, atol=1e-4)
+            ahead, behind = (prior.energy(x + sign * delta * direction).sum() for sign in (1, -1))
+        torch.testing.assert_close((slope * direction).sum(), (ahead - behind) / (2 * delta), rtol=2e-2, atol=1e-4)
 
     @pytest.mark.parametrize(("batch", "channels"), [(1, 1), (2, 3)])
     def test_restore_undoes_a_known_blur(self, batch: int, channels: int) -> None:
@@ -216,9 +218,9 @@ class ImagePriorContract(Contract):
         self.need(Offer.FIT)
         observation, latent, _ = example()
         prior = self.build(observation)
-        before = float((prior() - latent).square().mean())
+        before = (prior() - latent).detach().square().mean()
         prior.fit(latent)
-        assert float((prior() - latent).square().mean()) < 0.8 * before
+        assert float((prior() - latent).detach().square().mean()) < 0.8 * float(before)
 
     def test_restarted_parameters_are_of_the_same_class(self) -> None:
         """A further attempt is described by the same kind of parameters."""
@@ -229,7 +231,7 @@ class ImagePriorContract(Contract):
 class KernelPriorContract(Contract):
     """What a kernel prior must do."""
 
-    spec: ClassVar[KernelPriorSpec]  # type: ignore[misc]
+    spec: ClassVar[KernelPriorSpec]
 
     def build(self, observation: Observation, size: tuple[int, int] = KERNEL_SIZE, seed: int = 0) -> KernelPrior[Any]:
         """The prior for an observation."""
@@ -303,18 +305,18 @@ class KernelPriorContract(Contract):
             observation = Observation.of(blur_by_definition(latent, kernel), noise=NOISE)
         prior = self.build(observation)
         prior.estimate(latent, observation)
-        found = prior.kernel()
-        cosine = (found * kernel).sum((1, 2, 3)) / (found.norm(dim=(1, 2, 3)) * kernel.norm(dim=(1, 2, 3)))
-        assert float(cosine.min()) > 0.9
+        found = prior.kernel().detach()
+        for one, truth in zip(found.split(1), kernel.split(1), strict=True):
+            assert kernel_similarity(one, truth).direct > 0.9  # up to a shift, which an image would undo
 
     def test_fit_starts_from_a_kernel(self) -> None:
         """After `fit` the kernel is nearer to the given one."""
         self.need(Offer.FIT, Offer.KERNEL)
         observation, _, kernel = example()
         prior = self.build(observation)
-        before = float((prior.kernel() - kernel).abs().sum())
+        before = (prior.kernel() - kernel).detach().abs().sum()
         prior.fit(kernel)
-        assert float((prior.kernel() - kernel).abs().sum()) < 0.8 * before
+        assert float((prior.kernel() - kernel).detach().abs().sum()) < 0.8 * float(before)
 
     def test_restarted_parameters_are_of_the_same_class(self) -> None:
         """A further attempt is described by the same kind of parameters."""
@@ -324,7 +326,7 @@ class KernelPriorContract(Contract):
 class DataTermContract(Contract):
     """What a data term must do."""
 
-    spec: ClassVar[DataTermSpec]  # type: ignore[misc]
+    spec: ClassVar[DataTermSpec]
 
     def build(self) -> DataTerm[Any]:
         """The data term."""
@@ -348,15 +350,16 @@ class DataTermContract(Contract):
     @pytest.mark.parametrize("step", [0, 10**6])
     def test_slope_is_that_of_finite_differences(self, step: int) -> None:
         """The gradient in the prediction is right."""
-        observation, _, _ = example()
+        observation = example()[0].to(torch.device("cpu"), torch.float64)
         term = self.build()
-        x = (observation.y + 0.1 * torch.randn(observation.y.shape, generator=generator(1))).requires_grad_()
+        noise = torch.randn(observation.y.shape, generator=generator(1), dtype=torch.float64)
+        x = (observation.y + 0.1 * noise).requires_grad_()
         (slope,) = torch.autograd.grad(term(x, observation, step).sum(), x)
-        direction = torch.randn(x.shape, generator=generator(2))
-        delta = 2e-3
+        direction = torch.randn(x.shape, generator=generator(2), dtype=torch.float64)
+        delta = 1e-5
         with torch.no_grad():
             ahead, behind = (term(x + sign * delta * direction, observation, step).sum() for sign in (1, -1))
-        torch.testing.assert_close((slope * direction).sum(), (ahead - behind) / (2 * delta), rtol=2e-2, atol=1e-5)
+        torch.testing.assert_close((slope * direction).sum(), (ahead - behind) / (2 * delta), rtol=1e-4, atol=1e-8)
 
     @pytest.mark.parametrize("step", [0, 10**6])
     def test_masked_pixels_do_not_count(self, step: int) -> None:
@@ -378,7 +381,7 @@ class OptimizerContract(Contract):
         data: A data term.
     """
 
-    spec: ClassVar[OptimizerSpec]  # type: ignore[misc]
+    spec: ClassVar[OptimizerSpec]
     partners: ClassVar[list[tuple[ImagePriorSpec, Mapping[str, Any], KernelPriorSpec, Mapping[str, Any]]]] = []
     data: ClassVar[DataTermSpec]
 

@@ -109,9 +109,7 @@ def find_pairs(
     return pairs
 
 
-def deblur_file(
-    source: Path, output: OutputPaths, config: Config, options: Options, title: str, batch: Batch
-) -> bool:
+def deblur_file(source: Path, output: OutputPaths, config: Config, options: Options, title: str, batch: Batch) -> bool:
     """Read, deblur, write and report one picture.
 
     Returns:

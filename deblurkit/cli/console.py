@@ -6,26 +6,17 @@ import json
 import sys
 import time
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
+
+if TYPE_CHECKING:
+    from deblurkit.pipeline import Progress
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines of progress where nobody watches a terminal."""
 LIVE_INTERVAL = 0.1
 """Seconds between two updates of the live bar; reading a loss makes an accelerator wait."""
-
-
-class Event(Protocol):
-    """What the console shows of a run's progress (`deblurkit.pipeline.Progress`)."""
-
-    stage: str
-    attempt: int
-    scale: int
-    scales: int
-    done: int
-    total: int
-    loss: Any
 
 
 def result(text: str) -> None:
@@ -69,16 +60,16 @@ class ProgressDisplay:
 
     def __enter__(self) -> Self:
         if not self.quiet and sys.stderr.isatty():
+            from rich import progress as rich
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self.live = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[loss]}"),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
+            self.live = rich.Progress(
+                rich.TextColumn("{task.description}"),
+                rich.BarColumn(bar_width=24),
+                rich.MofNCompleteColumn(),
+                rich.TextColumn("{task.fields[loss]}"),
+                rich.TextColumn("{task.fields[rate]}"),
+                rich.TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -92,7 +83,7 @@ class ProgressDisplay:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, event: Event) -> None:
+    def update(self, event: Progress) -> None:
         """Show a sign of life, if the last one was long enough ago."""
         if self.quiet:
             return
@@ -124,10 +115,10 @@ class ProgressDisplay:
             )
 
     @staticmethod
-    def _stage(event: Event) -> str:
+    def _stage(event: Progress) -> str:
         attempt = f", attempt {event.attempt}" if event.attempt > 1 else ""
         scale = f" scale {event.scale}/{event.scales}" if event.scales > 1 else ""
         return f"{event.stage}{scale}{attempt}"
 
-    def _where(self, event: Event) -> str:
+    def _where(self, event: Progress) -> str:
         return f"{self.title}: {self._stage(event)}  step {event.done}/{event.total}"

@@ -26,7 +26,9 @@ RECIPE = "deconvolve"
     type=click.Path(path_type=Path),
     help="Blur kernel: .npy, .png, .tif or .mat, true convolution.",
 )
-@click.option("--flip", is_flag=True, help="Rotate the kernel by 180 degrees: it was written by a tool that correlates.")
+@click.option(
+    "--flip", is_flag=True, help="Rotate the kernel by 180 degrees: it was written by a tool that correlates."
+)
 @output_options
 @click.pass_context
 def deconvolve(ctx: click.Context, images: tuple[Path, ...], kernel: Path, flip: bool, options: Options) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -80,21 +80,16 @@ class PixelImagePrior(ImagePrior[P]):
         self, params: P, observation: Observation, *, margin: tuple[int, int], generator: torch.Generator
     ) -> None:
         super().__init__(params, observation, margin=margin, generator=generator)
-        self.pixels = nn.Parameter(extend(observation.y, margin))
+        self.pixels = nn.Parameter(extend(observation.start, margin))
 
     def forward(self) -> Tensor:
-        """The pixels as they are, (B, C, H + 2 my, W + 2 mx)."""
-        return self.pixels
+        """A copy of the pixels, (B, C, H + 2 my, W + 2 mx), which later steps do not change."""
+        return self.pixels.clone()
 
     def fit(self, x: Tensor) -> None:
         """Take over the pixels of ``x``."""
         with torch.no_grad():
             self.pixels.copy_(x)
-
-    def to_start(self, observation: Observation) -> Self:
-        """Forget everything and start at the blurry picture again."""
-        self.fit(extend(observation.y, self.margin))
-        return self
 
 
 def extend(y: Tensor, margin: tuple[int, int]) -> Tensor:

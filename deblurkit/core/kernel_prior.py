@@ -47,7 +47,7 @@ class KernelPrior(nn.Module, Generic[P]):
 
     def energy(self) -> Tensor:
         """S(k) as (B,); differentiable. Zero unless the prior has an opinion."""
-        return next((p for p in self.parameters()), torch.zeros(1)).new_zeros(self.batch)
+        return next(self.parameters(), torch.zeros(1)).new_zeros(self.batch)
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
         """Closed-form update: set the kernel to the best one for a fixed latent image (offer ``estimate``).

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deblurkit.ops.inpaint import fill
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -35,6 +37,11 @@ class Observation:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.y.shape[-2], self.y.shape[-1]
+
+    @property
+    def start(self) -> Tensor:
+        """The blurry pixels (B, C, H, W) with the missing ones filled in: where an iteration may begin."""
+        return fill(self.y, self.mask + self.saturated)
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Observation:
         """The same observation on another device, in another precision."""

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import Observation, PixelImagePrior
-from deblurkit.core.image_prior import extend
 from deblurkit.image_priors.plugin import L0GradientParams
 from deblurkit.ops.fourier import difference_powers, fast_size, kernel_spectrum
 from deblurkit.ops.gradients import forward_differences, forward_differences_adjoint
@@ -41,7 +40,7 @@ class L0Gradient(PixelImagePrior[L0GradientParams]):
         frame = (columns, right, rows, below)
         believed = torch.nn.functional.pad(mask, frame)
         target = torch.nn.functional.pad(y, frame) * believed
-        x = torch.nn.functional.pad(y, frame, mode="replicate")
+        x = torch.nn.functional.pad(observation.start, frame, mode="replicate")
         spectrum = kernel_spectrum(kernel, grid)
         conjugate, power = spectrum.conj(), spectrum.abs().square()
         py, px = difference_powers(grid, y)

@@ -22,7 +22,7 @@ class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
         """ADMM with a masked data term, whose border is unknown; the weight follows from the noise level."""
         del progress
         return deconvolve(
-            observation.y,
+            observation.start,
             kernel,
             mask=observation.mask + observation.saturated,
             shrink=power_shrink(self.params.exponent),
@@ -43,7 +43,7 @@ class TotalVariation(PixelImagePrior[TotalVariationParams]):
         """ADMM with a masked data term, whose border is unknown; the weight follows from the noise level."""
         del progress
         return deconvolve(
-            observation.y,
+            observation.start,
             kernel,
             mask=observation.mask + observation.saturated,
             shrink=soft_shrink,

@@ -102,12 +102,10 @@ def _image_paths(inputs: Sequence[Path], out: Path | None) -> list[Path]:
         suffix = out.suffix.lower()
         if suffix in _FOREIGN_SUFFIXES:
             raise UsageError(f"{out}: deblurkit cannot write {suffix} files; it writes {_KNOWN}.")
-        if suffix in SUFFIXES:
-            if len(inputs) == 1:
-                return [out]
-            raise UsageError(f"{out}: is one file, and there are {len(inputs)} pictures; name a folder with -o.")
+        if suffix in SUFFIXES and len(inputs) == 1:
+            return [out]
         if out.exists():
-            raise UsageError(f"{out}: is a file and no picture; name a folder or a picture file with -o.")
+            raise UsageError(f"{out}: is a file, and the results need a folder; name another place with -o.")
     return [out / path.name for path in inputs]
 
 

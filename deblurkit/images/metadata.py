@@ -5,8 +5,8 @@ import re
 import struct
 
 import numpy as np
-from PIL import Image  # noqa: TID253
-from torch import Tensor  # noqa: TID253
+from PIL import Image
+from torch import Tensor
 
 from deblurkit.images import png16
 from deblurkit.images.picture import Metadata

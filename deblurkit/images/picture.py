@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor  # noqa: TID253
+from torch import Tensor
 
 from deblurkit.errors import ImageError
 

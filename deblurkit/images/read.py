@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError  # noqa: TID253
-from torch import Tensor  # noqa: TID253
+from PIL import Image, ImageCms, UnidentifiedImageError
+from torch import Tensor
 
 from deblurkit.errors import DeblurkitError, ImageError, UsageError
 from deblurkit.images import png16, tiff

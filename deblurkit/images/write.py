@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from PIL import Image  # noqa: TID253
-from PIL.PngImagePlugin import PngInfo  # noqa: TID253
-from torch import Tensor  # noqa: TID253
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
 
 from deblurkit.errors import UsageError
 from deblurkit.files import atomic_write

@@ -59,13 +59,17 @@ def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def least_squares(x: Tensor, observation: Observation, start: Tensor, ridge: float, steps: int) -> Tensor:
-    """argmin ||m (grad x * k - grad y)||^2 + ridge ||grad y||^2 ||k||^2 over (B, 1, h, w), not constrained."""
+    """Argmin ||m (grad x * k - grad y)||^2 + ridge ||grad y||^2 ||k||^2 over (B, 1, h, w), not constrained."""
     kh, kw = start.shape[-2:]
     y, mask = observation.y, observation.mask
     height, width = y.shape[-2:]
     grid = fast_size(height + kh - 1), fast_size(width + kw - 1)
-    gx = torch.cat([functional.pad(torch.diff(x, dim=-1), (0, 1)), functional.pad(torch.diff(x, dim=-2), (0, 0, 0, 1))], 1)
-    gy = torch.cat([functional.pad(torch.diff(y, dim=-1), (0, 1)), functional.pad(torch.diff(y, dim=-2), (0, 0, 0, 1))], 1)
+    gx = torch.cat(
+        [functional.pad(torch.diff(x, dim=-1), (0, 1)), functional.pad(torch.diff(x, dim=-2), (0, 0, 0, 1))], 1
+    )
+    gy = torch.cat(
+        [functional.pad(torch.diff(y, dim=-1), (0, 1)), functional.pad(torch.diff(y, dim=-2), (0, 0, 0, 1))], 1
+    )
     believed = torch.zeros_like(mask)
     believed[..., :-1, :-1] = mask[..., :-1, :-1] * mask[..., 1:, :-1] * mask[..., :-1, 1:]
     frame = (kw // 2, grid[1] - width - kw // 2, kh // 2, grid[0] - height - kh // 2)

@@ -46,7 +46,9 @@ class KernelDIP(KernelPrior[KernelDIPParams]):
         """(B, 1, h, w), > 0, sum 1."""
         picture = torch.cat([network(self.z[i : i + 1]) for i, network in enumerate(self.networks)])
         rows, columns = picture.shape[-2] - self.size[0], picture.shape[-1] - self.size[1]
-        picture = functional.pad(picture, (-(columns // 2), -(columns - columns // 2), -(rows // 2), -(rows - rows // 2)))
+        picture = functional.pad(
+            picture, (-(columns // 2), -(columns - columns // 2), -(rows // 2), -(rows - rows // 2))
+        )
         return picture / picture.sum((-2, -1), keepdim=True)
 
     def blur(self, x: Tensor) -> Tensor:

@@ -128,8 +128,9 @@ class _Splitting:
         self.amounts = [amounts, amounts] + [second_order * amounts] * (3 if self.second else 0)
         py, px = difference_powers(grid, y)
         power = px + py + (px * px + px * py + py * py if self.second else 0.0)
-        self.inverse = 1.0 / (self.spectrum.abs().square() + ratio * power)
-        self.ratio = ratio
+        inverse = -1.0 / (self.spectrum.abs().square() + ratio * power)
+        self.from_gradients = (ratio * inverse).to(self.spectrum.dtype)
+        self.from_blur = self.spectrum.conj() * inverse
         x = self._mixed(F.pad(y, frame, mode="replicate"))
         self.blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.spectrum, s=grid)
         self.differences = self._differences(x)
@@ -144,9 +145,8 @@ class _Splitting:
             # From here on a multiplier holds minus what the x-step should reach, until the new difference is added.
             multiplier.sub_(wanted.mul_(shrink(wanted.abs(), amount)))
         self.blur_multiplier.sub_(self._believed(self.blurred.add_(self.blur_multiplier)))
-        pull = torch.fft.rfft2(self._adjoint(self.multipliers)).mul_(self.ratio)
-        pull.add_(torch.fft.rfft2(self.blur_multiplier).mul_(self.spectrum.conj()))
-        spectrum = pull.mul_(self.inverse).neg_()
+        spectrum = torch.fft.rfft2(self._adjoint(self.multipliers)).mul_(self.from_gradients)
+        spectrum.addcmul_(torch.fft.rfft2(self.blur_multiplier), self.from_blur)
         self.x = torch.fft.irfft2(spectrum, s=self.grid)
         self.blurred = torch.fft.irfft2(spectrum.mul_(self.spectrum), s=self.grid)
         self.differences = self._differences(self.x)

@@ -68,7 +68,7 @@ def second_differences_adjoint(dxx: Tensor, dxy: Tensor, dyy: Tensor, *, periodi
         ``(B, C, H, W)``.
     """
     dx = _adjoint(dxx, _COLUMNS, periodic) + _adjoint(dxy, _ROWS, periodic)
-    return _adjoint(dx, _COLUMNS, periodic) + _adjoint(_adjoint(dyy, _ROWS, periodic), _ROWS, periodic)
+    return forward_differences_adjoint(dx, _adjoint(dyy, _ROWS, periodic), periodic=periodic)
 
 
 def total_variation(x: Tensor, *, smoothing: float = 1e-6) -> Tensor:
@@ -135,13 +135,13 @@ def hyper_laplacian(x: Tensor, exponent: float, *, smoothing: float = 1e-6) -> T
 
 def _forward(x: Tensor, dim: int, periodic: bool) -> Tensor:
     if periodic:
-        return torch.roll(x, -1, dims=dim) - x
+        return torch.roll(x, -1, dims=dim).sub_(x)
     return F.pad(torch.diff(x, dim=dim), (0, 1) if dim == _COLUMNS else (0, 0, 0, 1))
 
 
 def _adjoint(d: Tensor, dim: int, periodic: bool) -> Tensor:
     if periodic:
-        return torch.roll(d, 1, dims=dim) - d
+        return torch.roll(d, 1, dims=dim).sub_(d)
     # The last difference of a line is always zero, so its weight does not count.
     inner = d.narrow(dim, 0, d.shape[dim] - 1)
     before, after = ((1, 0), (0, 1)) if dim == _COLUMNS else ((0, 0, 1, 0), (0, 0, 0, 1))

@@ -7,6 +7,7 @@ and the alternating variant of SelfDeblur (Ren et al., CVPR 2020, algorithm 1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +40,15 @@ class Alternating(Optimizer[AlternatingParams]):
                 with torch.no_grad():
                     problem.kernel.estimate(x, problem.observation, progress=progress)
             elif Offer.PARAMETERS in problem.ways.kernel:
-                kernel_turn.take(problem, lambda x=x: x, index)
+                kernel_turn.take(problem, partial(identical, x), index)
             with torch.no_grad():
                 loss, terms = problem.loss(x, index)
             yield Step(index, p.iterations, loss, x, terms)
+
+
+def identical(x: Tensor) -> Tensor:
+    """The image that stays as it is while the kernel moves."""
+    return x
 
 
 class Turn:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from deblurkit.config import AUTO
 from deblurkit.core import Observation
-from deblurkit.ops.resample import resample_image
 from deblurkit.pipeline.estimate import Estimate, estimate
 from deblurkit.pipeline.judge import Quality, judge, sparsity
 from deblurkit.pipeline.parts import Parts

@@ -148,7 +148,9 @@ def minimise(
         with torch.autocast(image.device.type, torch.bfloat16, enabled=parts.config.run.precision == "bfloat16"):
             for step in parts.optimizer().steps(problem):
                 found.steps += 1
-                listener(Progress(told.stage, told.attempt, told.scale, told.scales, step.index + 1, step.total, step.loss))
+                listener(
+                    Progress(told.stage, told.attempt, told.scale, told.scales, step.index + 1, step.total, step.loss)
+                )
                 if step.index % max(1, step.total // HISTORY) == 0 or step.index == step.total - 1:
                     loss = float(step.loss)
                     if not math.isfinite(loss):

@@ -104,9 +104,7 @@ class Parts:
             kernel_params = self.kernel_class.restarted(kernel_params, attempt)
             image_params = self.image_class.restarted(image_params, attempt)
         kernel: KernelPrior[Any] = self.kernel_class(kernel_params, observation, size=size, generator=generator)
-        image: ImagePrior[Any] = self.image_class(
-            image_params, observation, margin=kernel.margin, generator=generator
-        )
+        image: ImagePrior[Any] = self.image_class(image_params, observation, margin=kernel.margin, generator=generator)
         if self.config.run.compile:
             image.compile()
             kernel.compile()

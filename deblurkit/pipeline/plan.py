@@ -54,7 +54,9 @@ class Plan:
         return self.crop[2:] != self.size
 
 
-def make_plan(y: Tensor, parts: Parts, *, kernel_size: int, automatic: bool, device: torch.device, threads: int) -> Plan:
+def make_plan(
+    y: Tensor, parts: Parts, *, kernel_size: int, automatic: bool, device: torch.device, threads: int
+) -> Plan:
     """Decide everything about one picture.
 
     Args:

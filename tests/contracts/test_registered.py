@@ -34,8 +34,9 @@ def _given_kernel(request, tmp_path):
     """The `known` prior needs a file: a contract's parameters can only name it once there is a folder."""
     spec = getattr(request.cls, "spec", None)
     if spec is not None and spec.kind == "kernel_prior" and spec.name == "known":
-        written = write_kernel(tmp_path / "given", curved_kernel(KERNEL_SIZE), overwrite=False)
-        request.cls.overrides = {"file": next(p for p in written if p.suffix == ".npy")}
+        file = tmp_path / "given.kernel.npy"
+        write_kernel(file, tmp_path / "given.kernel.png", curved_kernel(KERNEL_SIZE), overwrite=False)
+        request.cls.overrides = {"file": file}
 
 
 def _partners():
