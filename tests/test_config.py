@@ -77,6 +77,10 @@ def test_naming_another_component_drops_what_was_said_about_the_former(parts, wr
     assert made.origins["image_prior.weight"] == "default"
     same = resolve({"image_prior.name": "sparse"}, registry=parts)
     assert same.image_prior.params.weight == 0.002, "naming the same one again drops nothing"
+    # what was said before anything was named is about whatever is named later
+    path = written("optimizer.iterations = 3")
+    made = resolve({"optimizer.name": "turns"}, registry=parts, file=path)
+    assert made.optimizer.params.iterations == 3
     # there and back again: the first word about 'sparse' stays dropped
     path = written('image_prior = {name = "both", weight = 7.0}')
     back = resolve({"image_prior.name": "sparse"}, registry=parts, file=path)

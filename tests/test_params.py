@@ -176,6 +176,12 @@ def test_impossible_values(values, cause):
     assert str(caught.value).endswith("(blind.toml)")
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400])
+def test_a_number_without_bounds_is_finite_all_the_same(value):
+    with pytest.raises(ConfigError, match=r"^Declared.x: must be a finite number, not "):
+        declare(float, 1.0)(x=value)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

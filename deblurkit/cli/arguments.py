@@ -315,8 +315,7 @@ def _keeper(dotted: str) -> Any:
     """Return a callback that keeps what was typed under a dotted key."""
 
     def keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        source = ctx.get_parameter_source(param.name or "")
-        if value is not None and source is click.core.ParameterSource.COMMANDLINE:
+        if ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE:
             ctx.meta[_META].flags[dotted] = value
         return value
 

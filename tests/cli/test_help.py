@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 
 from deblurkit.cli import COMMANDS, cli, main
+from deblurkit.cli.arguments import ComponentCommand, config_of
 
 
 def completions(*args, incomplete=""):
@@ -87,6 +90,22 @@ def test_help_follows_recipe_and_config(deblurkit, tmp_path, monkeypatch):
     text = deblurkit("probe", "--config", "my.toml", "--help").out
     assert "image prior 'net'" in sections(text)
     assert "my.toml: 2; 1<=x<=8]" in " ".join(text.split())
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_command_may_stand_on_another_recipe_and_offer_fewer_sections():
+    @click.command(cls=ComponentCommand, sections=("image_prior",), plain=(), default_recipe="deep")
+    @click.pass_context
+    def restore(ctx):
+        click.echo(config_of(ctx, {"image_prior.depth": 2}).to_json()["image_prior"])
+
+    made = CliRunner().invoke(restore, ["--image-prior.lr", "0.5"])
+    assert made.exit_code == 0, made.output
+    assert "'name': 'net', 'depth': 2, 'lr': 0.5" in made.output
+    text = CliRunner().invoke(restore, ["--help"]).output
+    assert sections(text) == ["Options", "Components", "image prior 'net'"]
+    assert "--kernel-prior" not in options(text)
+    assert CliRunner().invoke(restore, ["--kernel-prior", "net"]).exit_code == 2
 
 
 @pytest.mark.usefixtures("fake")
