@@ -28,7 +28,9 @@ def test_charbonnier_of_identical_pictures_is_its_floor():
 
 def test_charbonnier_is_nearly_the_absolute_error_for_large_errors():
     o, _ = pair()
-    torch.testing.assert_close(Charbonnier(CharbonnierParams())(o.y + 0.5, o, 0), torch.full((2,), 0.5), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        Charbonnier(CharbonnierParams())(o.y + 0.5, o, 0), torch.full((2,), 0.5), rtol=1e-5, atol=0
+    )
 
 
 @pytest.mark.parametrize(("step", "structural"), [(0, False), (6, False), (7, True), (100, True)])

@@ -25,7 +25,11 @@ def test_gives_kernels_on_the_simplex(layers):
 
 
 def test_hidden_layers_are_as_many_as_asked():
-    assert [sum(isinstance(m, torch.nn.Linear) for m in KernelFCN((3, 3), layers=n).modules()) for n in (0, 1, 2)] == [1, 2, 3]
+    assert [sum(isinstance(m, torch.nn.Linear) for m in KernelFCN((3, 3), layers=n).modules()) for n in (0, 1, 2)] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_activation_saturates_at_six():
