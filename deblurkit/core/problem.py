@@ -25,7 +25,8 @@ class Problem:
         kernel: The kernel prior.
         data: The data term.
         ways: By which of their offers the optimizer moves the two parts; empty for a part that is fixed.
-        stage: Which part of a coarse-to-fine estimation this is: its (first, last) progress in [0, 1].
+        scale: Which scale of a coarse-to-fine estimation this is, from 0, the coarsest.
+        scales: How many scales there are.
     """
 
     observation: Observation
@@ -33,12 +34,12 @@ class Problem:
     kernel: KernelPrior[Any]
     data: DataTerm[Any]
     ways: Fit
-    stage: tuple[float, float] = (0.0, 1.0)
+    scale: int = 0
+    scales: int = 1
 
     def progress(self, fraction: float) -> float:
-        """Overall progress in [0, 1] when this problem's own is ``fraction``."""
-        first, last = self.stage
-        return first + (last - first) * fraction
+        """Progress in [0, 1] of the whole estimation when this problem's own is ``fraction``."""
+        return (self.scale + fraction) / self.scales
 
     def loss(self, x: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective summed over the batch, and its parts by name: ``data``, ``image``, ``kernel``."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deblurkit.core import KernelPrior, Observation
 from deblurkit.kernel_priors.plugin import ConvolutionParams
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.fourier import fast_size, kernel_spectrum
+from deblurkit.ops.kernel_fit import embed, fit_kernel, inner_gradients, inner_mask
 from deblurkit.ops.simplex import keep_components, normalise, recentre
 
 NOTHING = 1e-20
@@ -41,7 +41,7 @@ class Convolution(KernelPrior[ConvolutionParams]):
             self.logits.copy_(kernel.clamp_min(NOTHING).log())
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
-        """Least squares on gradients under the mask, by conjugate gradients; then threshold, components, recentre."""
+        """Non-negative least squares on gradients under the mask; then threshold, components, recentre."""
         del progress
         raw = least_squares(x, observation, self.kernel(), self.params.ridge, self.params.steps)
         kernel = keep_components(
@@ -59,51 +59,16 @@ def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def least_squares(x: Tensor, observation: Observation, start: Tensor, ridge: float, steps: int) -> Tensor:
-    """Argmin ||m (grad x * k - grad y)||^2 + ridge ||grad y||^2 ||k||^2 over (B, 1, h, w), not constrained."""
-    kh, kw = start.shape[-2:]
-    y, mask = observation.y, observation.mask
-    height, width = y.shape[-2:]
-    grid = fast_size(height + kh - 1), fast_size(width + kw - 1)
-    gx = torch.cat(
-        [functional.pad(torch.diff(x, dim=-1), (0, 1)), functional.pad(torch.diff(x, dim=-2), (0, 0, 0, 1))], 1
-    )
-    gy = torch.cat(
-        [functional.pad(torch.diff(y, dim=-1), (0, 1)), functional.pad(torch.diff(y, dim=-2), (0, 0, 0, 1))], 1
-    )
-    believed = torch.zeros_like(mask)
-    believed[..., :-1, :-1] = mask[..., :-1, :-1] * mask[..., 1:, :-1] * mask[..., :-1, 1:]
-    frame = (kw // 2, grid[1] - width - kw // 2, kh // 2, grid[0] - height - kh // 2)
-    believed = functional.pad(believed, frame)
-    target = functional.pad(gy, frame) * believed
-    spectrum = torch.fft.rfft2(gx, s=grid)
-    conjugate = spectrum.conj()
-    scale = ridge * target.square().sum((1, 2, 3), keepdim=True)
+    """argmin over k >= 0 of ||m (grad x * k - grad y)||^2 + ridge ||grad x||^2 ||k||^2, (B, 1, h, w), of any sum.
 
-    def correlate(u: Tensor) -> Tensor:
-        full = torch.fft.irfft2((conjugate * torch.fft.rfft2(u)).sum(1, keepdim=True), s=grid)
-        return torch.roll(full, (kh // 2, kw // 2), (-2, -1))[..., :kh, :kw]
-
-    def normal(k: Tensor) -> Tensor:
-        blurred = torch.fft.irfft2(spectrum * kernel_spectrum(k, grid), s=grid) * believed
-        return correlate(blurred) + scale * k
-
-    return conjugate_gradients(normal, correlate(target), start, steps)
-
-
-def conjugate_gradients(operator, right: Tensor, start: Tensor, steps: int) -> Tensor:  # type: ignore[no-untyped-def]
-    """Solve ``operator(k) = right`` for every picture of the batch."""
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum((1, 2, 3), keepdim=True)
-
-    k = start
-    residual = right - operator(k)
-    direction, energy = residual, dot(residual, residual)
-    for _ in range(steps):
-        image = operator(direction)
-        step = energy / dot(direction, image).clamp_min(1e-20)
-        k = k + step * direction
-        residual = residual - step * image
-        before, energy = energy, dot(residual, residual)
-        direction = residual + energy / before.clamp_min(1e-20) * direction
-    return k
+    Where nothing was observed, the present kernel's prediction stands in, so that nothing wraps around.
+    """
+    margin = start.shape[-2] // 2, start.shape[-1] // 2
+    grid = fast_size(x.shape[-2] - 1), fast_size(x.shape[-1] - 1)
+    sharp = embed(inner_gradients(x), (0, 0), grid)
+    spectrum = torch.fft.rfft2(sharp)
+    mask = embed(inner_mask(observation.mask), margin, grid)
+    data = embed(inner_gradients(observation.y), margin, grid)
+    predicted = torch.fft.irfft2(spectrum * kernel_spectrum(start, grid), s=grid)
+    energy = ridge * sharp.square().sum((1, 2, 3), keepdim=True)
+    return fit_kernel(spectrum, torch.lerp(predicted, data, mask), start, ridge=energy, steps=steps)

@@ -131,7 +131,7 @@ class _Splitting:
         inverse = -1.0 / (self.spectrum.abs().square() + ratio * power)
         self.from_gradients = (ratio * inverse).to(self.spectrum.dtype)
         self.from_blur = self.spectrum.conj() * inverse
-        x = self._mixed(F.pad(y, frame, mode="replicate"))
+        x = self._mixed(F.pad(_filled(y, mask), frame, mode="replicate"))
         self.blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.spectrum, s=grid)
         self.differences = self._differences(x)
         self.blur_multiplier = torch.zeros_like(x)
@@ -179,6 +179,16 @@ class _Splitting:
     def _adjoint(self, parts: list[Tensor]) -> Tensor:
         first = forward_differences_adjoint(parts[0], parts[1], periodic=True)
         return first + second_differences_adjoint(*parts[2:], periodic=True) if self.second else first
+
+
+def _filled(y: Tensor, mask: Tensor) -> Tensor:
+    """A start that does not depend on what is masked: local means there, the global one in large holes."""
+    if bool((mask > 0).all()):
+        return y
+    seen = (mask > 0).to(y.dtype).expand(y.shape[0], 1, -1, -1)
+    overall = (y * seen).sum(dim=(-2, -1), keepdim=True) / seen.sum(dim=(-2, -1), keepdim=True).clamp_min(1.0)
+    near, count = (F.avg_pool2d(one, 15, 1, 7) for one in (y * seen, seen))
+    return torch.where(seen > 0, y, (near + 1e-3 * overall) / (count + 1e-3))
 
 
 def _require_door(y: Tensor, mask: Tensor, weight: Tensor, second_order: float, iterations: int) -> None:

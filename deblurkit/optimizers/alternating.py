@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurkit.core import Optimizer, Problem, Step
+from deblurkit.optimizers.marginal import marginal_kernels
 from deblurkit.optimizers.plugin import AlternatingParams
 from deblurkit.optimizers.schedule import decayed
 from deblurkit.specs import Offer
@@ -24,6 +25,10 @@ class Alternating(Optimizer[AlternatingParams]):
     def steps(self, problem: Problem) -> Iterator[Step]:
         """Yield after every round, with the image as the round's image update left it."""
         p = self.params
+        closed = Offer.RESTORE in problem.ways.image and Offer.ESTIMATE in problem.ways.kernel
+        if p.marginal and closed and problem.scale < problem.scales - p.restored_scales:
+            yield from integrate_out(problem, p.marginal_iterations)
+            return
         image_turn = Turn(problem.image, p.image_lr, p.image_steps, p)
         kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
         for index in range(p.iterations):
@@ -44,6 +49,16 @@ class Alternating(Optimizer[AlternatingParams]):
             with torch.no_grad():
                 loss, terms = problem.loss(x, index)
             yield Step(index, p.iterations, loss, x, terms)
+
+
+def integrate_out(problem: Problem, rounds: int) -> Iterator[Step]:
+    """Rounds that move the kernel alone; their image is the one the prior proposes, their loss the noise variance."""
+    with torch.no_grad():
+        x = problem.image()
+        start = problem.kernel.kernel()
+    for index, (kernel, noise) in enumerate(marginal_kernels(problem.observation, start, rounds)):
+        problem.kernel.fit(kernel)
+        yield Step(index, rounds, noise.sum(), x, {"data": noise.sum()})
 
 
 def identical(x: Tensor) -> Tensor:

@@ -116,13 +116,16 @@ def estimate(
             at_scale(observation, scale.factor),
             window(scale, found.kernel, ratio, automatic),
             generator,
-            stage=(index / len(scales), (index + 1) / len(scales)),
+            scale=index,
+            scales=len(scales),
             attempt=attempt,
         )
         warm_start(problem, parts, found.kernel, latent, ratio)
         told = Progress("estimate", attempt + 1, index + 1, len(scales))
         latent = minimise(problem, parts, found, told, deadline, listener)
         with torch.no_grad():
+            if scale is scales[-1] and not found.stopped:
+                polish(problem, parts, parts.config.run.polish)
             if parts.shows_kernel:
                 found.kernel = problem.kernel.kernel()
             if scale is scales[-1]:
@@ -165,6 +168,16 @@ def minimise(
     except KeyboardInterrupt:
         found.stopped = "interrupted"
     return image
+
+
+def polish(problem: Problem, parts: Parts, rounds: int) -> None:
+    """Improve a closed-form kernel with the images that the last step would give, which are more faithful than a cartoon."""
+    if not (parts.closed_kernel and parts.final_class is not None):
+        return
+    for _ in range(rounds):
+        restorer = parts.restorer(problem.observation, problem.kernel.margin)
+        x = restorer.restore(problem.observation, problem.kernel.kernel(), progress=0.0)
+        problem.kernel.estimate(x, problem.observation)
 
 
 def at_scale(observation: Observation, factor: float) -> Observation:

@@ -95,7 +95,8 @@ class Parts:
         size: tuple[int, int],
         generator: torch.Generator,
         *,
-        stage: tuple[float, float] = (0.0, 1.0),
+        scale: int = 0,
+        scales: int = 1,
         attempt: int = 0,
     ) -> Problem:
         """New priors for an observation, with a kernel window of the given odd size."""
@@ -109,7 +110,7 @@ class Parts:
             image.compile()
             kernel.compile()
         data = self.data_class(self.config.data_term.params)
-        return Problem(observation, image, kernel, data, self.ways, stage)
+        return Problem(observation, image, kernel, data, self.ways, scale, scales)
 
     def restorer(self, observation: Observation, margin: tuple[int, int]) -> ImagePrior[Any]:
         """The image prior of the last step, sized for an observation."""
