@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from deblurkit.errors import ConfigError
@@ -25,6 +26,9 @@ from deblurkit.registry import Registry
 from deblurkit.specs import Kind, Offer
 
 DEFAULT_RECIPE = "fast"
+CUSTOM_RECIPE = "custom"
+"""What stands behind priors that the user names and the default recipe does not have: tuned values of its parts would
+mean nothing to them."""
 FLAG = "flag"
 DEFAULT = "default"
 AUTO = "auto"
@@ -148,16 +152,23 @@ def resolve(
         ConfigError: At the first thing that is wrong, in one sentence with its place.
         PluginError: If a component is named that a broken plugin may have provided.
     """
-    return merge([*layers(recipe, file, default_recipe), flag_layer(flags)], registry)
+    return merge([*layers(recipe, file, default_recipe, flags), flag_layer(flags)], registry)
 
 
-def layers(recipe: str = "", file: Path | str = "", default_recipe: str = DEFAULT_RECIPE) -> list[Layer]:
+def layers(
+    recipe: str = "",
+    file: Path | str = "",
+    default_recipe: str = DEFAULT_RECIPE,
+    flags: Mapping[str, object] = MappingProxyType({}),
+) -> list[Layer]:
     """Read a recipe and a file with everything that they are based on, lowest precedence first.
 
     Args:
-        recipe: Name of a recipe; empty for the default one, unless the file has a ``base``.
+        recipe: Name of a recipe; empty for the default one, unless the file has a ``base``. Where file or flags name an image
+            or kernel prior that the default recipe does not have, the recipe ``custom`` takes its place.
         file: A TOML or JSON file; empty for none.
         default_recipe: Name of the default one.
+        flags: Values by dotted key that will stand above; only the names of components matter.
 
     Raises:
         ConfigError: If one cannot be read or is based on itself.
@@ -165,7 +176,25 @@ def layers(recipe: str = "", file: Path | str = "", default_recipe: str = DEFAUL
     from_file, grounded = ([], False) if file in ("", Path()) else _chain(_from_file(Path(file)), ())
     if not recipe and grounded:
         return from_file
-    return _chain(_from_recipe(recipe or default_recipe, ""), ())[0] + from_file
+    below = _chain(_from_recipe(recipe or default_recipe, ""), ())[0]
+    if not recipe and default_recipe == DEFAULT_RECIPE and _other_priors([*from_file, flag_layer(flags)], below):
+        below = _chain(_from_recipe(CUSTOM_RECIPE, ""), ())[0]
+    return below + from_file
+
+
+def _other_priors(above: Sequence[Layer], below: Sequence[Layer]) -> bool:
+    """Say whether upper layers name an image or kernel prior that is not the one of the lower layers."""
+    usual, asked = (
+        {
+            section: layer.sections[section]["name"]
+            for layer in stack
+            for section in ("image_prior", "kernel_prior")
+            if "name" in layer.sections.get(section, {})
+        }
+        for stack in (below, above)
+    )
+    exists = (recipe_folder() / f"{CUSTOM_RECIPE}.toml").is_file()
+    return exists and any(usual.get(section) != name for section, name in asked.items())
 
 
 def flag_layer(flags: Mapping[str, object], origin: str = FLAG) -> Layer:

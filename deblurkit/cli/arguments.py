@@ -153,7 +153,7 @@ class ComponentCommand(click.Command):
         named = {f"{flag[2:].replace('-', '_')}.name": name for flag, name in words.items()}
         values: dict[str, Any] = {}
         try:
-            layers = config.layers(peeked.recipe, peeked.file, self.default_recipe)
+            layers = config.layers(peeked.recipe, peeked.file, self.default_recipe, named)
             stack = [*layers, config.flag_layer(named)]
             peeked.names = config.chosen(stack, registry())
             if not lenient:

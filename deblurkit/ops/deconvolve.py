@@ -22,6 +22,7 @@ from deblurkit.ops.gradients import (
     second_differences,
     second_differences_adjoint,
 )
+from deblurkit.ops.inpaint import fill
 from deblurkit.ops.shapes import require_pair
 from deblurkit.ops.shrink import Shrink
 
@@ -30,8 +31,8 @@ SECOND_ORDER = 0.25
 ITERATIONS = 30
 
 # Penalties of the splitting; the gradients' one is weight / _GRADIENT_STEP. Measured: a factor of 3 hardly matters.
-_BLUR_PENALTY = 0.3
-_GRADIENT_STEP = 0.005
+_BLUR_PENALTY = 0.1
+_GRADIENT_STEP = 0.06
 # Colour differences vary less than brightness, so their gradients are penalised more.
 _CHROMA = 2.0
 _OPPONENTS = (
@@ -131,7 +132,7 @@ class _Splitting:
         inverse = -1.0 / (self.spectrum.abs().square() + ratio * power)
         self.from_gradients = (ratio * inverse).to(self.spectrum.dtype)
         self.from_blur = self.spectrum.conj() * inverse
-        x = self._mixed(F.pad(_filled(y, mask), frame, mode="replicate"))
+        x = self._mixed(F.pad(fill(y, (mask > 0).to(y.dtype)), frame, mode="replicate"))
         self.blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.spectrum, s=grid)
         self.differences = self._differences(x)
         self.blur_multiplier = torch.zeros_like(x)
@@ -179,16 +180,6 @@ class _Splitting:
     def _adjoint(self, parts: list[Tensor]) -> Tensor:
         first = forward_differences_adjoint(parts[0], parts[1], periodic=True)
         return first + second_differences_adjoint(*parts[2:], periodic=True) if self.second else first
-
-
-def _filled(y: Tensor, mask: Tensor) -> Tensor:
-    """A start that does not depend on what is masked: local means there, the global one in large holes."""
-    if bool((mask > 0).all()):
-        return y
-    seen = (mask > 0).to(y.dtype).expand(y.shape[0], 1, -1, -1)
-    overall = (y * seen).sum(dim=(-2, -1), keepdim=True) / seen.sum(dim=(-2, -1), keepdim=True).clamp_min(1.0)
-    near, count = (F.avg_pool2d(one, 15, 1, 7) for one in (y * seen, seen))
-    return torch.where(seen > 0, y, (near + 1e-3 * overall) / (count + 1e-3))
 
 
 def _require_door(y: Tensor, mask: Tensor, weight: Tensor, second_order: float, iterations: int) -> None:
