@@ -46,7 +46,7 @@ def test_restores_the_latent_picture_up_to_its_border(channels):
     found = run(y, k)
     assert found.shape == x.shape
     inner = (..., slice(4, -4), slice(4, -4))
-    assert psnr(y, x[inner]) < 24
+    assert psnr(y, x[inner]) < 25
     assert psnr(found[inner], x[inner]) > 38
     # The border is seen through half a kernel only, and nothing may come in from the other side.
     assert psnr(found, x) > 28
@@ -102,7 +102,7 @@ def test_masked_pixels_are_not_looked_at():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_saturated_pixels_only_bound_from_below(channels):
     x, k = scene(channels, 88, 80), kernel()
-    x[..., 40:44, 40:44] = 12.0
+    x[..., 40:44, 40:44] = 4.0
     y = convolve_valid(x, k).clamp(max=1.0)
     inner = x[..., 4:-4, 4:-4].clamp(max=1.0)
     assert (y >= 1).sum() > 50
