@@ -88,13 +88,16 @@ def test_every_picture_of_a_batch_has_its_kernel_and_weight():
 
 
 def test_a_part_alone_agrees_inside_so_that_frames_can_be_tiled():
+    """Convex: within 0.015 two kernels from the cut. Not convex: thresholds flip here and there at any distance."""
     x, k = scene(3, 88, 150), kernel()
     y = convolve_valid(x, k)
-    whole, part = run(y, k, iterations=60), run(y[..., :100], k, iterations=60)
-    core = (..., slice(None), slice(0, 100 - 9))  # one kernel width from the cut
-    assert (whole[core] - part[core]).square().mean().sqrt() < 3e-3
-    cut = (..., slice(None), slice(104, 108))  # what only half a kernel saw is another matter: the test can fail
-    assert (whole[cut] - part[cut]).square().mean().sqrt() > 3e-3
+    # Within the frame of the observation: beyond it the latent picture is half guessed, whatever is cut.
+    core, cut = (..., slice(4, -4), slice(4, 104 - 18)), (..., slice(4, -4), slice(100, 104))
+    whole, part = run(y, k, shrink=soft_shrink), run(y[..., :100], k, shrink=soft_shrink)
+    assert (whole[core] - part[core]).abs().max() < 0.015
+    assert (whole[cut] - part[cut]).abs().max() > 0.015
+    whole, part = run(y, k), run(y[..., :100], k)
+    assert (whole[core] - part[core]).square().mean().sqrt() < 5e-3
 
 
 def test_masked_pixels_are_not_looked_at():
