@@ -9,8 +9,8 @@ into ``z = k * x`` and ``u_i = D_i x`` and solved by ADMM: ``x`` in Fourier spac
 pixel by pixel. What lies outside the observation is simply not observed, so no border is invented and nothing wraps
 into the picture (Almeida and Figueiredo 2013; the prior is Krishnan and Fergus 2009).
 
-A part of a frame with two kernel widths around it restores like the frame: within about 0.01 under a convex prior, and up to
-single pixels under a hyper-Laplacian, whose thresholds may fall either way (0.005 in the root mean square).
+A part of a frame with two kernel widths around it restores like the frame: within about 0.01 under a convex prior, and
+up to single pixels under a hyper-Laplacian, whose thresholds may fall either way (about 0.005 root mean square).
 """
 
 import torch
