@@ -38,26 +38,22 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def set_threads(count: int) -> int:
+SMALL = 1 << 20
+"""Below this many values a tensor operation is not worth a second thread."""
+
+
+def set_threads(count: int, values: int) -> int:
     """Set the number of CPU threads and return it.
 
     Args:
-        count: As asked for; 0 chooses. The choice is at most four and never more than the cores this process may use: on small
-            tensors the gain ends early, and more threads than free cores wait for each other.
+        count: As asked for; 0 chooses.
+        values: Size of the tensors that most of the time is spent on. Small ones get one thread; otherwise as many as
+            there are cores that nobody else keeps busy now, and at most four: threads that wait for a core of their own make
+            every operation wait with them.
     """
     if count == 0:
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count = min(4, allowed)
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        count = 1 if values < SMALL else max(1, min(4, allowed, round(allowed - load)))
     torch.set_num_threads(count)
     return count
-
-
-def reset_memory_peak(device: torch.device) -> None:
-    """Start a new measurement of :func:`memory_peak`."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def memory_peak(device: torch.device) -> int | None:
-    """Peak bytes allocated on an accelerator since the last reset; ``None`` where it is not counted."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

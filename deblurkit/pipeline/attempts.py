@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deblurkit.config import AUTO
 from deblurkit.core import Observation
-from deblurkit.pipeline.estimate import Estimate, estimate
+from deblurkit.pipeline.estimate import Estimate, estimate, radius_of
 from deblurkit.pipeline.judge import Quality, judge, sparsity
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.plan import Plan
@@ -72,7 +72,7 @@ def find(
 ) -> Estimate:
     """One attempt's estimate; where nothing is to be estimated, the given kernel."""
     if plan.scales:
-        return estimate(
+        found = estimate(
             observation.luma() if plan.estimated_channels < plan.channels else observation,
             parts,
             list(plan.scales),
@@ -82,8 +82,22 @@ def find(
             deadline=deadline,
             listener=listener,
         )
+        if plan.automatic and found.kernel is not None and found.latent is not None:
+            trim(found)
+        return found
     problem = parts.problem(observation, (plan.kernel_size, plan.kernel_size), torch.Generator())
     return Estimate(observation, kernel=problem.kernel.kernel().detach())
+
+
+def trim(found: Estimate) -> None:
+    """Cut an automatic kernel, and the latent image with it, to the smallest odd square about the centre that holds it all."""
+    assert found.kernel is not None
+    assert found.latent is not None
+    side = 2 * max(1, radius_of(found.kernel)) + 1
+    spare = (found.kernel.shape[-1] - side) // 2
+    if spare > 0:
+        inner = (..., slice(spare, -spare), slice(spare, -spare))
+        found.kernel, found.latent = found.kernel[inner], found.latent[inner]
 
 
 def conclude(observation: Observation, parts: Parts, found: Estimate) -> Candidate:

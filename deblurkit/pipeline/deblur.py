@@ -23,6 +23,8 @@ from deblurkit.pipeline.progress import Listener, Progress, silent
 from deblurkit.pipeline.restore import restore_frame
 from deblurkit.registry import Registry, registry
 
+NETWORK_FEATURES = 32
+"""Feature maps that a network is taken to have, when the threads are chosen."""
 KERNEL_MASS = 0.99
 WINDOW_SLACK = 2
 """A window found by another recipe holds this share of its kernel's mass, and so many pixels more on every side."""
@@ -122,7 +124,9 @@ def prepare(frame: Observation, parts: Parts, components: Registry, listener: Li
         UsageError: If the device is absent.
     """
     run = parts.config.run
-    device, threads = choose_device(run.device), set_threads(run.threads)
+    # networks hold many feature maps of the picture's size, closed forms little more than the picture
+    features = frame.y.numel() if parts.closed_kernel or parts.fixed_kernel else NETWORK_FEATURES * frame.y.numel()
+    device, threads = choose_device(run.device), set_threads(run.threads, features)
     wanted = run.kernel_size == AUTO
     size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
     if wanted and not parts.closed_kernel and not parts.fixed_kernel:

@@ -198,13 +198,14 @@ def window(scale: Scale, kernel: Tensor | None, ratio: float, automatic: bool) -
     """The kernel window of a scale: what the kernel of the scale before needs, and a pixel to grow on every side."""
     if kernel is None or not automatic:
         return scale.limit, scale.limit
-    support = kernel[0, 0] > 0
-    radius = 0
-    for axis in (0, 1):
-        occupied = torch.nonzero(support.any(1 - axis))[:, 0] - support.shape[axis] // 2
-        radius = max(radius, int(occupied.abs().max()))
-    side = min(scale.limit, odd(math.ceil(radius * ratio) + 1))
+    side = min(scale.limit, odd(radius_of(kernel) * ratio + 1))
     return side, side
+
+
+def radius_of(kernel: Tensor) -> int:
+    """Largest distance in rows or columns of a value above zero from the centre of (1, 1, h, w)."""
+    places = torch.nonzero(kernel[0, 0] > 0) - torch.tensor(kernel.shape[-2:], device=kernel.device) // 2
+    return int(places.abs().max())
 
 
 def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Tensor | None, ratio: float) -> None:
