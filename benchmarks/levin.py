@@ -2,8 +2,8 @@
 
     python benchmarks/levin.py [--recipe fast] [--set run.starts=4] [--true-kernels] [--data ../shared/data]
 
-Prints a line an image, then mean, median, worst, seconds, and seconds in units of one float32 rfft2 + irfft2 pair at 288x288
-measured in the same run. Model and import time are left out.
+Prints a line an image, then mean, median, worst, seconds, and seconds in units of one float32 rfft2 + irfft2 pair at
+288x288 measured in the same run. Model and import time are left out.
 """
 
 import argparse

@@ -164,8 +164,8 @@ def layers(
     """Read a recipe and a file with everything that they are based on, lowest precedence first.
 
     Args:
-        recipe: Name of a recipe; empty for the default one, unless the file has a ``base``. Where file or flags name an image
-            or kernel prior that the default recipe does not have, the recipe ``custom`` takes its place.
+        recipe: Name of a recipe; empty for the default one, unless the file has a ``base``. Where file or flags name an
+            image or kernel prior that the default recipe does not have, the recipe ``custom`` takes its place.
         file: A TOML or JSON file; empty for none.
         default_recipe: Name of the default one.
         flags: Values by dotted key that will stand above; only the names of components matter.

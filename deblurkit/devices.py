@@ -48,8 +48,8 @@ def set_threads(count: int, values: int) -> int:
     Args:
         count: As asked for; 0 chooses.
         values: Size of the tensors that most of the time is spent on. Small ones get one thread; otherwise as many as
-            there are cores that nobody else keeps busy now, and at most four: threads that wait for a core of their own make
-            every operation wait with them.
+            there are cores that nobody else keeps busy now, and at most four: threads that wait for a core of their own
+            make every operation wait with them.
     """
     if count == 0:
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

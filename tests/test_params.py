@@ -17,7 +17,7 @@ class Everything(Params):
     depth: int = param(5, "Scales.", min=1, max=8)
     lr: float = param(1, "Rate.", above=0.0, max=1.0)
     text: str = param("", "Words.")
-    file: Path = param(Path(), "A file.")  # noqa: RUF009
+    file: Path = param(Path(), "A file.")
     norm: Literal["l1", "l2"] = param("l2", "Norm.")
     hidden: Literal[0, 1, 2] = param(1, "Layers.")
     steps: tuple[int, ...] = param((5, 8), "Steps.", min=1)
@@ -96,7 +96,7 @@ def test_annotations_may_be_strings_and_fields_inherited():
 
     @dataclass(frozen=True, kw_only=True)
     class Child(base):  # type: ignore[misc, valid-type]
-        y: "Literal['a', 'b']" = param("a", "Help.")  # noqa: RUF009
+        y: "Literal['a', 'b']" = param("a", "Help.")
 
     assert [field.name for field in fields_of(Child)] == ["x", "y"]
     assert fields_of(Child)[0].annotation is int

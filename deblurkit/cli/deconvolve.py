@@ -32,7 +32,7 @@ RECIPE = "deconvolve"
 @output_options
 @click.pass_context
 def deconvolve(ctx: click.Context, images: tuple[Path, ...], kernel: Path, flip: bool, options: Options) -> int:
-    """Deblur pictures whose blur kernel is known.
+    r"""Deblur pictures whose blur kernel is known.
 
     The kernel is normalised to sum 1; even sides are padded to odd ones, with a note.
 

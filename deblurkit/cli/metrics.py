@@ -38,8 +38,8 @@ def metrics(estimate: Path, truth: Path, max_shift: int, json_: bool) -> None:
     a, b = read_image(estimate).pixels, read_image(truth).pixels
     if a.shape != b.shape:
         raise UsageError(
-            f"{estimate} and {truth} differ in size or channels "
-            f"({a.shape[-1]}x{a.shape[-2]}x{a.shape[1]} and {b.shape[-1]}x{b.shape[-2]}x{b.shape[1]}); compare like with like"
+            f"{estimate} and {truth} differ in size or channels ({a.shape[-1]}x{a.shape[-2]}x{a.shape[1]} and "
+            f"{b.shape[-1]}x{b.shape[-2]}x{b.shape[1]}); compare like with like"
         )
     best = align(a, b, crop=CROP, max_shift=max_shift)
     scores: dict[str, Any] = {

@@ -15,7 +15,7 @@ from deblurkit.cli.options import Options, output_options
 @output_options
 @click.pass_context
 def run(ctx: click.Context, images: tuple[Path, ...], options: Options) -> int:
-    """Deblur pictures whose blur is unknown.
+    r"""Deblur pictures whose blur is unknown.
 
     IMAGE is a picture, a folder of pictures, or a pattern. The deblurred picture is written beside it as
     STEM.deblurred.SUFFIX, and its blur kernel as STEM.deblurred.kernel.npy and .kernel.png.

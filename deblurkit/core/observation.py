@@ -17,8 +17,8 @@ class Observation:
     Attributes:
         y: Blurry pixels (B, C, H, W) in [0, 1].
         mask: (B, 1, H, W), 1 where a pixel can be believed, 0 where it is saturated or missing.
-        saturated: (B, 1, H, W), 1 where a channel stands at the sensor's limit: the light was at least that bright. The mask
-            is 0 there, so that a part which knows only the mask is right; one that knows more can use the bound.
+        saturated: (B, 1, H, W), 1 where a channel stands at the sensor's limit: the light was at least that bright. The
+            mask is 0 there, so that a part which knows only the mask is right; one that knows more can use the bound.
         noise: Standard deviation of the noise n, (B,), in units of y.
     """
 

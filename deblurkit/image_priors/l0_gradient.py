@@ -1,7 +1,7 @@
 """Few gradients, whatever their size: what drives a blind estimation away from the blurry picture.
 
-Xu, Lu, Xu and Jia, Image smoothing via L0 gradient minimization, 2011; Xu, Zheng and Jia, Unnatural L0 sparse representation
-for natural image deblurring, CVPR 2013.
+Xu, Lu, Xu and Jia, Image smoothing via L0 gradient minimization, 2011; Xu, Zheng and Jia, Unnatural L0 sparse
+representation for natural image deblurring, CVPR 2013.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class L0Gradient(PixelImagePrior[L0GradientParams]):
     """
 
     def restore(self, observation: Observation, kernel: Tensor, *, progress: float = 1.0) -> Tensor:
-        """The sharp cartoon (B, C, H + h - 1, W + w - 1); the weight falls from ``weight`` to ``weight / relax`` with progress."""
+        """The sharp cartoon (B, C, H + h - 1, W + w - 1); with progress the weight falls by the factor ``relax``."""
         weight = self.params.weight * self.params.relax ** (-progress)
         y, mask = observation.y, observation.mask
         height, width = y.shape[-2:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ class KernelFCN(nn.Module):
         self.size = size
         widths = [inputs] + [hidden] * layers
         stack: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             stack += [nn.Linear(before, after), nn.ReLU6()]
         self.stack = nn.Sequential(*stack, nn.Linear(widths[-1], size[0] * size[1]))
 

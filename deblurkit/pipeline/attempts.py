@@ -90,7 +90,7 @@ def find(
 
 
 def trim(found: Estimate) -> None:
-    """Cut an automatic kernel, and the latent image with it, to the smallest odd square about the centre that holds it all."""
+    """Cut an automatic kernel, and the latent image with it, to the smallest centred square that holds all of it."""
     assert found.kernel is not None
     assert found.latent is not None
     side = 2 * max(1, radius_of(found.kernel)) + 1
@@ -117,5 +117,5 @@ def conclude(observation: Observation, parts: Parts, found: Estimate) -> Candida
 
 
 def keeps(own: Tensor, restored: Tensor) -> bool:
-    """Whether the estimation's own image is to be preferred: the restored one rings or is noisy where it is less sparse."""
+    """Whether the estimation's own image is better: a restored one that is less sparse rings or is noisy."""
     return sparsity(own) < sparsity(restored)

@@ -143,7 +143,7 @@ def scout(frame: Observation, parts: Parts, components: Registry, listener: List
     other = Parts.load(resolve(flags, registry=components, recipe=run.size_recipe), components)
     plan = prepare(frame, other, components)
     crop = frame.to(plan.device).crop(*plan.crop)
-    best, _ = best_attempt(crop, other, plan, deadline=math.inf, listener=lambda told: listener(Progress("size")))
+    best, _ = best_attempt(crop, other, plan, deadline=math.inf, listener=lambda _: listener(Progress("size")))
     assert best.estimate.kernel is not None
     return int(effective_size(best.estimate.kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK
 

@@ -171,7 +171,7 @@ def minimise(
 
 
 def polish(problem: Problem, parts: Parts, rounds: int) -> None:
-    """Improve a closed-form kernel with the images that the last step would give, which are more faithful than a cartoon."""
+    """Improve a closed-form kernel with the images of the last step, which are more faithful than a cartoon."""
     if not (parts.closed_kernel and parts.final_class is not None):
         return
     for _ in range(rounds):

@@ -15,7 +15,7 @@ class NetParams(Params):
     lr: float = param(0.01, "Learning rate.", above=0.0)
     non_local: bool = param(True, "Use non-local blocks.")
     start: Literal["noise", "grid"] = param("noise", "What the input is.")
-    weights: Path = param(Path(), "File of weights.")  # noqa: RUF009
+    weights: Path = param(Path(), "File of weights.")
 
 
 @dataclass(frozen=True, kw_only=True)
