@@ -1,0 +1,1 @@
+"""Tikhonov regularisation of image gradients, as an image prior for deblurkit."""
