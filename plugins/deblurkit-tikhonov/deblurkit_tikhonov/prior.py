@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from deblurkit_tikhonov.plugin import TikhonovParams
 
-GRADIENT_VARIANCE = 0.03**2
+GRADIENT_VARIANCE = 0.05**2
 """Mean squared difference of neighbouring pixels in sharp photographs; the weight is the noise's variance over it."""
 ROUNDING = 1e-3
 """Standard deviation of what 8 bits and an inexact kernel leave unexplained; it keeps the weight away from 0."""
