@@ -2,8 +2,8 @@
 
     python benchmarks/handshake.py [--count 12] [--set run.starts=4] [--data ../shared/data]
 
-Crops of 344x456 pixels from Kodak, BSDS and Urban100 pictures, valid convolution, 8 bits; automatic kernel size; PSNR aligned
-as published. The column of the true kernel has the same last step.
+Crops of 344x456 pixels from Kodak, BSDS and Urban100 pictures, valid convolution, 8 bits; automatic kernel size; PSNR
+aligned as published. The column of the true kernel has the same last step.
 """
 
 import argparse

@@ -128,8 +128,8 @@ class ImagePriorSpec(ComponentSpec):
     """An image prior: x = G(θ) and R(x).
 
     Attributes:
-        last: Preference as the last step of a run whose own image prior does not restore and where nobody names another:
-            the prior with the highest one is taken. Leave it at 0 unless it restores well whatever the picture.
+        last: Preference as the last step of a run whose own image prior does not restore and where nobody names
+            another: the highest is taken. Leave it at 0 unless the prior restores well whatever the picture.
     """
 
     last: int = 0

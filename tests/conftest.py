@@ -5,10 +5,14 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+import torch
 
 from deblurkit import config
 from deblurkit import registry as registry_module
 from deblurkit.registry import Registry
+
+# The tensors here are small: a second thread only waits, and badly so where the cores are busy.
+torch.set_num_threads(1)
 
 PLUGINS = Path(__file__).parent / "data" / "plugins"
 RECIPES = {

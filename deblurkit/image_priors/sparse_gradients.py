@@ -53,5 +53,6 @@ class TotalVariation(PixelImagePrior[TotalVariationParams]):
             shrink=soft_shrink,
             weight=self.params.strength * noise_weight(observation.noise),
             second_order=0.0,
+            isotropic=True,
             iterations=self.params.iterations if progress == 1.0 else -(-self.params.iterations // 3),
         )

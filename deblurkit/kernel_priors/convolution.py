@@ -59,7 +59,7 @@ def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def least_squares(x: Tensor, observation: Observation, start: Tensor, ridge: float, steps: int) -> Tensor:
-    """Return argmin over k >= 0 of ||m (grad x * k - grad y)||^2 + ridge ||grad x||^2 ||k||^2, (B, 1, h, w), of any sum.
+    """Minimise ||m (grad x * k - grad y)||^2 + ridge ||grad x||^2 ||k||^2 over k >= 0, (B, 1, h, w) of any sum.
 
     Where nothing was observed, the present kernel's prediction stands in, so that nothing wraps around.
     """

@@ -70,6 +70,7 @@ def deconvolve(
     shrink: Shrink,
     weight: Tensor,
     second_order: float = SECOND_ORDER,
+    isotropic: bool = False,
     iterations: int = ITERATIONS,
     white: float = WHITE,
 ) -> Tensor:
@@ -85,6 +86,7 @@ def deconvolve(
         shrink: Proximal map of the penalty, see :mod:`deblurkit.ops.shrink`.
         weight: Weight of the prior, ``(B,)``, positive; :func:`noise_weight` knows one.
         second_order: Weight of second differences relative to first ones; 0 leaves them out.
+        isotropic: Penalise the length of the gradient instead of each of its two components.
         iterations: Rounds of the splitting; 15 are a decent result, 30 nearly converged; lamps want 100.
         white: Brightness from which a pixel counts as saturated; above 1 none does.
 
@@ -102,7 +104,7 @@ def deconvolve(
     size = (y.shape[-2] + height - 1, y.shape[-1] + width - 1)
     problem = _Splitting(y, kernel, mask, (fast_size(size[0]), fast_size(size[1])), weight, second_order, white)
     for _ in range(iterations):
-        problem.step(shrink)
+        problem.step(shrink, isotropic)
     return problem.picture()[..., : size[0], : size[1]]
 
 
@@ -146,12 +148,15 @@ class _Splitting:
         self.multipliers = [torch.zeros_like(x) for _ in self.differences]
         self.x = x
 
-    def step(self, shrink: Shrink) -> None:
+    def step(self, shrink: Shrink, isotropic: bool) -> None:
         """One round: gradients and blurred picture pixel by pixel, latent picture in Fourier space, multipliers."""
-        for difference, multiplier, amount in zip(self.differences, self.multipliers, self.amounts, strict=True):
-            wanted = difference.add_(multiplier)
+        for difference, multiplier in zip(self.differences, self.multipliers, strict=True):
+            difference.add_(multiplier)
+        length = torch.hypot(self.differences[0], self.differences[1]) if isotropic else None
+        for index, (wanted, multiplier) in enumerate(zip(self.differences, self.multipliers, strict=True)):
+            magnitude = length if length is not None and index < 2 else wanted.abs()
             # From here on a multiplier holds minus what the x-step should reach, until the new difference is added.
-            multiplier.sub_(wanted.mul_(shrink(wanted.abs(), amount)))
+            multiplier.sub_(wanted.mul_(shrink(magnitude, self.amounts[index])))
         self.blur_multiplier.sub_(self._believed(self.blurred.add_(self.blur_multiplier)))
         spectrum = torch.fft.rfft2(self._adjoint(self.multipliers)).mul_(self.from_gradients)
         spectrum.addcmul_(torch.fft.rfft2(self.blur_multiplier), self.from_blur)

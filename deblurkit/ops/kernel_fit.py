@@ -10,10 +10,10 @@ from deblurkit.ops.fourier import fast_size, kernel_spectrum
 
 
 def fit_kernel(sharp: Tensor, blurry: Tensor, start: Tensor, *, ridge: Tensor, steps: int) -> Tensor:
-    """Return argmin over k >= 0 of ||k * sharp - blurry||^2 + ridge ||k||^2, on a periodic grid.
+    """Minimise ||k * sharp - blurry||^2 + ridge ||k||^2 over k >= 0, on a periodic grid.
 
-    The normal matrix is a convolution with the autocorrelation of ``sharp``, of which only lags within the window matter,
-    so a step costs two FFTs of twice the window, not of the picture. Accelerated projected gradient (Beck and Teboulle
+    The normal matrix is a convolution with the autocorrelation of ``sharp``, of which only lags within the window
+    matter, so a step costs two FFTs of twice the window, not of the picture. Accelerated projected gradient (Beck and Teboulle
     2009); few steps regularise by stopping early.
 
     Args:

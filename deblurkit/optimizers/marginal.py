@@ -2,8 +2,8 @@
 
 A kernel that is found together with one sharp image likes to be a point; one that is found with all sharp images at
 once does not (Levin, Weiss, Durand and Freeman, Efficient marginal likelihood optimization in blind deconvolution, CVPR
-2011). Gradients have a Gaussian each with a variance of its own under Jeffreys' prior (Wipf and Zhang, Revisiting Bayesian
-blind deconvolution, JMLR 2014); the noise level is re-estimated in every round, which anneals it.
+2011). Gradients have a Gaussian each with a variance of its own under Jeffreys' prior (Wipf and Zhang, Revisiting
+Bayesian blind deconvolution, JMLR 2014); the noise level is re-estimated in every round, which anneals it.
 """
 
 from __future__ import annotations

@@ -157,3 +157,25 @@ def test_bad_input():
         run(y, k, iterations=0)
     with pytest.raises(KernelError, match="no centre"):
         run(y, k[..., :8])
+
+
+def test_isotropic_penalty_does_not_care_about_direction():
+    """A turned by 45 degrees edge is smoothed like an upright one: the proximal step of |(dx, dy)| keeps directions."""
+    y = torch.zeros(1, 1, 24, 24)
+    rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(24.0), indexing="ij")
+    y[0, 0] = torch.sigmoid(2 * (rows - columns))
+    delta, mask, weight = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 24, 24), torch.tensor([0.02])
+    results = {
+        isotropic: deconvolve(y, delta, mask=mask, shrink=soft_shrink, weight=weight, second_order=0.0, isotropic=isotropic,
+                              iterations=200)
+        for isotropic in (True, False)
+    }  # fmt: skip
+    assert not torch.allclose(results[True], results[False], atol=1e-3)
+    objectives = {
+        kind: float(
+            0.5 * (x - y).square().sum()
+            + 0.02 * torch.hypot(torch.roll(x, -1, -1) - x, torch.roll(x, -1, -2) - x).sum()
+        )
+        for kind, x in results.items()
+    }
+    assert objectives[True] < objectives[False]
