@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import sys
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import deblurkit
 from deblurkit.config import Config
 from deblurkit.files import atomic_write
 from deblurkit.pipeline import Plan, Result
+from deblurkit.pipeline.cost import Cost
 from deblurkit.registry import Registry
 
 
@@ -32,25 +34,35 @@ def summary(result: Result, config: Config, *, source: Path, image: Path, kernel
         "restored": result.restored,
         "attempts": result.attempts,
         "stopped": result.stopped,
-        "plan": plan_document(result.plan),
+        "plan": plan_document(result.plan, config.run.precision),
         "config": config.to_json(),
     }
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """A plan as plain values."""
+def plan_document(plan: Plan, precision: str) -> dict[str, Any]:
+    """A plan as plain values; ``kernel_window`` is ``None`` where the kernel is given."""
     top, left, height, width = plan.crop
     return {
         "size": list(plan.size),
         "channels": plan.channels,
         "estimated_channels": plan.estimated_channels,
         "crop": {"top": top, "left": left, "height": height, "width": width},
-        "kernel_window": plan.kernel_size,
-        "automatic": plan.automatic,
+        "kernel_window": plan.kernel_size if plan.scales else None,
+        "automatic": plan.automatic and bool(plan.scales),
+        "size_recipe": plan.size_recipe,
         "scales": [round(scale.factor, 4) for scale in plan.scales],
         "device": str(plan.device),
         "threads": plan.threads,
-        "memory_bytes": plan.memory,
+        "precision": precision,
+    }
+
+
+def cost_document(cost: Cost) -> dict[str, Any]:
+    """What a run is expected to take, as plain values; ``None`` for an unknown time."""
+    seconds = cost.seconds
+    return {
+        "memory_bytes": cost.memory,
+        "expected_seconds": None if seconds is None else rounded(seconds),
     }
 
 
@@ -81,10 +93,21 @@ def write_record(folder: Path, result: Result, config: Config, components: Regis
         UsageError: If a file exists and may not be replaced.
         RunError: If the system refuses.
     """
-    write_text(folder / "config.json", json.dumps(config.to_json(), indent=2) + "\n", overwrite)
-    write_text(folder / "history.jsonl", lines(result.history), overwrite)
-    written = json.dumps(environment(components, str(result.plan.device)), indent=2) + "\n"
-    write_text(folder / "environment.json", written, overwrite)
+    for path, text in zip(
+        record_files(folder),
+        (
+            json.dumps(config.to_json(), indent=2) + "\n",
+            lines(result.history),
+            json.dumps(environment(components, str(result.plan.device)), indent=2) + "\n",
+        ),
+        strict=True,
+    ):
+        write_text(path, text, overwrite)
+
+
+def record_files(folder: Path) -> list[Path]:
+    """The files of a record: configuration, history, environment."""
+    return [folder / name for name in ("config.json", "history.jsonl", "environment.json")]
 
 
 def write_text(path: Path, text: str, overwrite: bool) -> None:
@@ -101,6 +124,6 @@ def lines(rows: Iterable[dict[str, float]]) -> str:
     return "".join(json.dumps({key: rounded(value) for key, value in row.items()}) + "\n" for row in rows)
 
 
-def rounded(value: float) -> float:
-    """Six significant digits: what a float32 knows."""
-    return float(f"{value:.6g}")
+def rounded(value: float) -> float | None:
+    """Six significant digits: what a float32 knows. ``None`` for what is no number, which JSON cannot say."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

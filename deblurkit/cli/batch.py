@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deblurkit.cli import DEBUG, console
 from deblurkit.cli.options import Options
-from deblurkit.config import Config
+from deblurkit.config import DEFAULT, Config
 from deblurkit.devices import choose_device
 from deblurkit.errors import DeblurkitError, ExitCode, UsageError
 from deblurkit.files import check_writable
-from deblurkit.images import OutputPaths, check_picture_size, find_images, output_paths, read_image, write_image
+from deblurkit.images import (
+    OutputPaths,
+    Picture,
+    check_picture_size,
+    find_images,
+    output_paths,
+    read_image,
+    write_image,
+)
 from deblurkit.kernels import write_kernel
-from deblurkit.pipeline import Parts, deblur, observe, prepare
-from deblurkit.record import plan_document, summary, write_record
+from deblurkit.pipeline import Parts, Progress, Result, deblur, observe, prepare
+from deblurkit.pipeline.cost import expect
+from deblurkit.record import cost_document, plan_document, record_files, summary, write_record
 from deblurkit.registry import registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -43,6 +56,31 @@ class Batch:
         self.documents.append({"input": str(source), "error": text, "exit_code": int(code)})
         self.code = max(self.code, code)
 
+    def abort(self, source: Path) -> None:
+        """Note that the user did not want to wait for a picture."""
+        console.error(f"{source}: interrupted; nothing was written for it")
+        self.documents.append({"input": str(source), "error": "interrupted", "exit_code": int(ExitCode.INTERRUPTED)})
+        self.code = ExitCode.INTERRUPTED
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture and the places of its results.
+
+    Attributes:
+        source: The picture's file.
+        output: Where its results go.
+        record: Folder for its record, or ``None``.
+    """
+
+    source: Path
+    output: OutputPaths
+    record: Path | None
+
+    def results(self, shows_kernel: bool) -> list[Path]:
+        """All files that its results consist of, the record apart."""
+        return [self.output.image, *([self.output.kernel, self.output.kernel_picture] if shows_kernel else [])]
+
 
 def process(paths: Sequence[Path], config: Config, options: Options) -> int:
     """Deblur everything that the paths stand for, and say what came of it.
@@ -57,36 +95,34 @@ def process(paths: Sequence[Path], config: Config, options: Options) -> int:
     batch = Batch()
     choose_device(config.run.device)
     parts = Parts.load(config, registry())
-    pairs = find_pairs(paths, options, batch, parts.shows_kernel)
+    jobs = find_jobs(paths, options, batch)
     if options.dry_run:
-        show_plans([source for source, _ in pairs], config, parts, options, batch)
+        show_plans(jobs, config, parts, options, batch)
         return batch.code
-    for number, (source, output) in enumerate(pairs, start=1):
-        title = source.name if len(pairs) == 1 else f"{source.name} ({number}/{len(pairs)})"
-        try:
-            for path in files_of(output, parts.shows_kernel):
-                check_writable(path, options.overwrite or options.resume)
-            interrupted = deblur_file(source, output, config, options, title, batch)
-        except KeyboardInterrupt:
-            console.error(f"{source}: interrupted; nothing was written for it")
-            interrupted = True
-        except Exception as error:
-            interrupted = False
-            batch.fail(source, error)
-        if interrupted:
-            batch.code = ExitCode.INTERRUPTED
-            break
+    if options.resume:
+        jobs = unfinished(jobs, parts.shows_kernel, batch)
+    with console.Interruption() as interruption:
+        for number, job in enumerate(jobs, start=1):
+            title = job.source.name if len(jobs) == 1 else f"{job.source.name} ({number}/{len(jobs)})"
+            try:
+                deblur_file(job, config, parts, options, title, batch, interruption)
+            except KeyboardInterrupt:
+                batch.abort(job.source)
+                break
+            except Exception as error:
+                batch.fail(job.source, error)
+            if interruption.asked:
+                batch.code = ExitCode.INTERRUPTED
+                break
     if options.json:
         console.document({"images": batch.documents})
     return batch.code
 
 
-def find_pairs(
-    paths: Sequence[Path], options: Options, batch: Batch, shows_kernel: bool
-) -> list[tuple[Path, OutputPaths]]:
+def find_jobs(paths: Sequence[Path], options: Options, batch: Batch) -> list[Job]:
     """The pictures that the paths stand for, each with the places of its results.
 
-    A path that stands for nothing is noted and costs only itself, unless it is the only one.
+    A path that stands for nothing is noted and costs only itself.
     """
     good: list[Path] = []
     for path in paths:
@@ -94,74 +130,164 @@ def find_pairs(
             find_images([path])
             good.append(path)
         except UsageError as error:
-            if len(paths) == 1:
-                raise
             batch.fail(path, error)
     if not good:
         return []
     sources = find_images(good)
-    pairs = list(zip(sources, output_paths(sources, options.out), strict=True))
-    if options.resume:
-        left = [pair for pair in pairs if not all(path.is_file() for path in files_of(pair[1], shows_kernel))]
-        if len(left) < len(pairs):
-            console.note(f"{len(pairs) - len(left)} of {len(pairs)} pictures are finished already and are skipped")
-        pairs = left
-    return pairs
+    outputs = output_paths(sources, options.out)
+    records = record_folders(outputs, options.record)
+    return [Job(*one) for one in zip(sources, outputs, records, strict=True)]
 
 
-def deblur_file(source: Path, output: OutputPaths, config: Config, options: Options, title: str, batch: Batch) -> bool:
-    """Read, deblur, write and report one picture.
+def record_folders(outputs: Sequence[OutputPaths], folder: Path | None) -> list[Path | None]:
+    """A folder of its own for the record of every picture, named after its result; numbered where names meet."""
+    if folder is None:
+        return [None for _ in outputs]
+    names: list[str] = []
+    for output in outputs:
+        stem = output.kernel.name.removesuffix(".kernel.npy")
+        same = sum(name == stem or name.startswith(f"{stem}~") for name in names)
+        names.append(f"{stem}~{same + 1}" if same else stem)
+    return [folder / name for name in names]
 
-    Returns:
-        Whether Ctrl-C ended it early; what was reached is written all the same.
-    """
-    picture = read_image(source)
-    check_picture_size(picture)
-    valid = None if picture.alpha is None else (picture.alpha > 0).to(picture.pixels.dtype)
+
+def unfinished(jobs: Sequence[Job], shows_kernel: bool, batch: Batch) -> list[Job]:
+    """The jobs whose results are not all there; the others are noted."""
+    left = []
+    for job in jobs:
+        if all(path.is_file() for path in job.results(shows_kernel)):
+            kernel = str(job.output.kernel) if shows_kernel else None
+            batch.documents.append(
+                {"input": str(job.source), "output": str(job.output.image), "kernel": kernel, "skipped": True}
+            )
+        else:
+            left.append(job)
+    if len(left) < len(jobs):
+        console.note(f"{len(jobs) - len(left)} of {len(jobs)} pictures are finished already and are skipped")
+    return left
+
+
+def deblur_file(
+    job: Job,
+    config: Config,
+    parts: Parts,
+    options: Options,
+    title: str,
+    batch: Batch,
+    interruption: console.Interruption,
+) -> None:
+    """Read, deblur, write and report one picture; after Ctrl-C what was reached is written all the same."""
+    overwrite = options.overwrite or options.resume
+    picture = read_picture(job.source)
+    for path in job.results(parts.shows_kernel):
+        check_writable(path, overwrite)
+    for path in record_files(job.record) if job.record else ():
+        check_writable(path, overwrite)
     with console.ProgressDisplay(title, quiet=options.quiet) as display:
-        result = deblur(picture.pixels, config, valid=valid, listener=display.update)
-    notes = [*picture.notes, *write_image(output.image, result.image, picture, options.overwrite)]
-    if result.kernel is not None:
-        write_kernel(output.kernel, output.kernel_picture, result.kernel, options.overwrite)
-    if options.record is not None:
-        write_record(options.record / output.image.stem, result, config, registry(), overwrite=options.overwrite)
+
+        def listen(event: Progress) -> None:
+            display.update(event)
+            interruption.check(event)
+
+        result = deblur(picture.pixels, config, valid=opaque(picture), listener=listen)
+    with interruption.postponed():
+        notes = [*picture.notes, *write_image(job.output.image, result.image, picture, overwrite)]
+        kernel = result.kernel if result.kernel is not None and bool(result.kernel.isfinite().all()) else None
+        if kernel is not None:
+            write_kernel(job.output.kernel, job.output.kernel_picture, kernel, overwrite)
+        if job.record is not None:
+            write_record(job.record, result, config, registry(), overwrite=overwrite)
+    report(job, result, None if kernel is None else job.output.kernel, notes, config, options, batch)
+
+
+def report(
+    job: Job,
+    result: Result,
+    kernel: Path | None,
+    notes: Sequence[str],
+    config: Config,
+    options: Options,
+    batch: Batch,
+) -> None:
+    """Say what came of one picture: its path on stdout, or a document for later; everything else on stderr."""
+    source = str(job.source)
     for text in notes:
-        console.note(text if str(source) in text else f"{source}: {text}")
+        console.note(text if source in text else f"{source}: {text}")
     for reason in result.quality.reasons:
         console.warn(f"{source}: {result.quality.flag}: {reason}")
     if result.stopped:
         console.warn(f"{source}: the estimation ended early ({result.stopped}); the best image so far was written")
-    kernel = None if result.kernel is None else output.kernel
-    batch.documents.append(summary(result, config, source=source, image=output.image, kernel=kernel))
+    batch.documents.append(summary(result, config, source=job.source, image=job.output.image, kernel=kernel))
     if not options.json:
-        console.result(str(output.image))
-    return result.stopped == "interrupted"
+        console.result(str(job.output.image))
 
 
-def files_of(output: OutputPaths, shows_kernel: bool) -> list[Path]:
-    """All files that a picture's results consist of."""
-    return [output.image, *([output.kernel, output.kernel_picture] if shows_kernel else [])]
+def read_picture(source: Path) -> Picture:
+    """Read a picture that is large enough to be deblurred."""
+    picture = read_image(source)
+    check_picture_size(picture)
+    return picture
 
 
-def show_plans(sources: Sequence[Path], config: Config, parts: Parts, options: Options, batch: Batch) -> None:
+def opaque(picture: Picture) -> Tensor | None:
+    """1 where a picture can be seen, 0 where it is transparent; ``None`` without transparency."""
+    return None if picture.alpha is None else (picture.alpha > 0).to(picture.pixels.dtype)
+
+
+def show_plans(jobs: Sequence[Job], config: Config, parts: Parts, options: Options, batch: Batch) -> None:
     """Print what would be done to each picture, and the resolved config with the origin of every value."""
     plans: list[dict[str, Any]] = []
-    for source in sources:
+    for job in jobs:
         try:
-            picture = read_image(source)
-            check_picture_size(picture)
-            plans.append({"input": str(source), **plan_document(prepare(observe(picture.pixels), parts, registry()))})
+            picture = read_picture(job.source)
+            frame = observe(picture.pixels, opaque(picture))
+            plan = prepare(frame, parts, registry(), scouting=False)
+            document = plan_document(plan, parts.config.run.precision)
+            cost = expect(frame, parts, plan)
+            plans.append({"input": str(job.source), "output": str(job.output.image), **document, **cost_document(cost)})
         except Exception as error:
-            batch.fail(source, error)
+            batch.fail(job.source, error)
     if options.json:
-        console.document({"plans": plans, "config": config.to_json(), "origins": dict(config.origins)})
+        origins = {key: config.origins.get(key, DEFAULT) for key in config.values()}
+        console.document({"plans": plans, "failed": batch.documents, "config": config.to_json(), "origins": origins})
         return
-    for plan in plans:
-        console.result(f"{plan.pop('input')}")
-        for key, value in plan.items():
-            console.result(f"  {key} = {value}")
+    for plan_facts in plans:
+        console.result("\n".join(plan_lines(plan_facts)))
     for key, value in config.values().items():
-        console.result(f"{key} = {value!r}  ({config.origins.get(key, 'default')})")
+        console.result(f"{key} = {json.dumps(value)}  ({config.origins.get(key, DEFAULT)})")
+
+
+def plan_lines(facts: Mapping[str, Any]) -> list[str]:
+    """A plan in words."""
+    height, width = facts["size"]
+    crop = facts["crop"]
+    size = facts["kernel_window"]
+    kernel = "given" if size is None else f"auto, at most {size} px" if facts["automatic"] else f"{size} px"
+    if facts["size_recipe"]:
+        kernel += f", found first by the recipe {facts['size_recipe']}"
+    part = "everything"
+    if (crop["height"], crop["width"]) != (height, width):
+        part = f"{crop['width']} x {crop['height']} px from column {crop['left']}, row {crop['top']}"
+    scales = ", ".join(f"{factor:g}" for factor in facts["scales"]) or "none, nothing is estimated"
+    seconds = facts["expected_seconds"]
+    rows = {
+        "output": facts["output"],
+        "picture": f"{width} x {height} px, {facts['channels']} channels",
+        "estimated on": f"{facts['estimated_channels']} channels, {part}",
+        "kernel": kernel,
+        "scales": scales,
+        "device": f"{facts['device']}, {facts['threads']} threads, {facts['precision']}",
+        "memory": f"about {facts['memory_bytes'] / 1e9:.1f} GB",
+        "time": "unknown" if seconds is None else f"about {duration(seconds)}, if this machine stays as busy as it is",
+    }
+    return [facts["input"], *(f"  {name:<13} {text}" for name, text in rows.items())]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as one would say them: ``8 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def sentence(error: BaseException) -> tuple[str, ExitCode]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,12 +41,76 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Say on stderr that something deserves a look."""
-    click.echo(click.style("Warning: ", fg="yellow") + text, err=True)
+    click.echo(_coloured("Warning: ", "yellow") + text, err=True)
 
 
 def error(text: str) -> None:
     """Say on stderr that something failed."""
-    click.echo(click.style("Error: ", fg="red") + text, err=True)
+    click.echo(_coloured("Error: ", "red") + text, err=True)
+
+
+def _coloured(text: str, colour: str) -> str:
+    """Colour a word, unless https://no-color.org is asked for; click takes the colour away where no terminal is."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour)
+
+
+class Interruption:
+    """What Ctrl-C means during a batch: first "stop with what you have", then "stop now".
+
+    Use it as a context manager. The first Ctrl-C lets the step at hand end; :meth:`check` then ends the estimation, and
+    the rest of the picture's work is done with what was reached. A second one raises ``KeyboardInterrupt``.
+
+    Attributes:
+        asked: Whether Ctrl-C was pressed.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._postponed = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Self:
+        # python hears signals in its main thread only; under nohup they are ignored on purpose
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if previous is not signal.SIG_IGN:
+                self._previous = previous
+                signal.signal(signal.SIGINT, self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def check(self, event: Progress) -> None:
+        """End the estimation of a picture if Ctrl-C was pressed; what follows it is done all the same.
+
+        Raises:
+            KeyboardInterrupt: If so; the pipeline takes it for "stop with what you have".
+        """
+        if self.asked and event.stage in ("size", "estimate"):
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Let nothing interrupt what must be whole, such as the files of one result."""
+        self._postponed = True
+        try:
+            yield
+        finally:
+            self._postponed = False
+
+    def _heard(self, number: int, frame: object) -> None:
+        del number, frame
+        if self.asked and not self._postponed:
+            raise KeyboardInterrupt
+        if not self.asked:
+            # print would fail if the signal came in the middle of another one
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nStopping with the best so far; press Ctrl-C again to give it up.\n")
+        self.asked = True
 
 
 class ProgressDisplay:
@@ -59,7 +128,7 @@ class ProgressDisplay:
         self.started = self.stage_started = self.shown = time.monotonic()
 
     def __enter__(self) -> Self:
-        if not self.quiet and sys.stderr.isatty():
+        if not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             from rich import progress as rich
             from rich.console import Console
 

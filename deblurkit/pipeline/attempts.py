@@ -9,6 +9,7 @@ from torch import Tensor
 
 from deblurkit.config import AUTO
 from deblurkit.core import Observation
+from deblurkit.kernels import check_kernel_fits
 from deblurkit.pipeline.estimate import Estimate, estimate, radius_of
 from deblurkit.pipeline.judge import Quality, judge, sparsity
 from deblurkit.pipeline.parts import Parts
@@ -86,7 +87,9 @@ def find(
             trim(found)
         return found
     problem = parts.problem(observation, (plan.kernel_size, plan.kernel_size), torch.Generator())
-    return Estimate(observation, kernel=problem.kernel.kernel().detach())
+    kernel = problem.kernel.kernel().detach()
+    check_kernel_fits(kernel, observation.size)
+    return Estimate(observation, kernel=kernel)
 
 
 def trim(found: Estimate) -> None:

@@ -114,10 +114,13 @@ def observe(y: Tensor, valid: Tensor | None = None) -> Observation:
     return Observation(y, valid - saturated, saturated, estimate_noise(y))
 
 
-def prepare(frame: Observation, parts: Parts, components: Registry, listener: Listener = silent) -> Plan:
+def prepare(
+    frame: Observation, parts: Parts, components: Registry, listener: Listener = silent, *, scouting: bool = True
+) -> Plan:
     """Decide what will be done to a picture.
 
-    Where the kernel size is wanted and the parts cannot find it, the recipe ``run.size_recipe`` finds it first.
+    Where the kernel size is wanted and the parts cannot find it, the recipe ``run.size_recipe`` finds it first; without
+    ``scouting`` the plan names that recipe instead.
 
     Raises:
         RunError: If the picture is too small.
@@ -127,12 +130,15 @@ def prepare(frame: Observation, parts: Parts, components: Registry, listener: Li
     # networks hold many feature maps of the picture's size, closed forms little more than the picture
     features = frame.y.numel() if parts.closed_kernel or parts.fixed_kernel else NETWORK_FEATURES * frame.y.numel()
     device, threads = choose_device(run.device), set_threads(run.threads, features)
-    wanted = run.kernel_size == AUTO
+    wanted, size_recipe = run.kernel_size == AUTO, ""
     size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
     if wanted and not parts.closed_kernel and not parts.fixed_kernel:
-        size = scout(frame, parts, components, listener)
-        wanted = False
-    return make_plan(frame.y, parts, kernel_size=size, automatic=wanted, device=device, threads=threads)
+        if scouting:
+            size = scout(frame, parts, components, listener)
+        wanted, size_recipe = not scouting, "" if scouting else run.size_recipe
+    return make_plan(
+        frame.y, parts, kernel_size=size, automatic=wanted, device=device, threads=threads, size_recipe=size_recipe
+    )
 
 
 def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener) -> int:
@@ -144,6 +150,8 @@ def scout(frame: Observation, parts: Parts, components: Registry, listener: List
     plan = prepare(frame, other, components)
     crop = frame.to(plan.device).crop(*plan.crop)
     best, _ = best_attempt(crop, other, plan, deadline=math.inf, listener=lambda _: listener(Progress("size")))
+    if best.estimate.stopped == "interrupted":
+        raise KeyboardInterrupt  # before there is anything to keep
     assert best.estimate.kernel is not None
     return int(effective_size(best.estimate.kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK
 

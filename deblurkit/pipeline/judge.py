@@ -18,13 +18,17 @@ BORDER_MASS = 0.10
 """A kernel with more than this in its outermost frame wanted a larger window."""
 DELTA_PEAK = 0.85
 """A kernel with more than this in one pixel blurs nothing."""
+SHORT_SPREAD = 1.5
+"""A kernel whose root mean square radius is below this many pixels is the softness of any lens, or of demosaicing."""
 FLAT_CONTRAST = 0.2
 """An image whose contrast is below this fraction of the blurry one's has collapsed: deblurring adds contrast."""
+FLAT_PICTURE = 0.004
+"""A picture that varies less than this (a step of 8 bits) shows nothing that could be blurred."""
 DARK_SHIFT = 0.15
 """A mean that moved by more than this means a black or white result: blur keeps the mean."""
 RESIDUAL_RATIO = 4.0
 RESIDUAL_FLOOR = 0.01
-"""The re-blurred image may differ from the observation by this many noise levels, plus the floor (kernel and model errors)."""
+"""The re-blurred image may differ from the observation by this many noise levels, plus the floor (model errors)."""
 SATURATED = 0.02
 """From this fraction of saturated pixels on, they are worth a word."""
 DIFFUSE = 0.5
@@ -39,8 +43,9 @@ class Quality:
         flag: ``good``; ``doubtful`` (look at it); ``bad`` (it should not be used).
         reasons: Why it is not good, a sentence each; notes that do not lower the flag are here too.
         measures: The numbers behind it: ``residual`` and ``noise`` (standard deviations, in units of [0, 1]),
-            ``border_mass``, ``peak`` (largest kernel value), ``diffuse``, ``contrast`` (standard deviation over the blurry one's),
-            ``saturated`` (fraction of pixels). Only those that could be measured.
+            ``border_mass``, ``peak`` (largest kernel value), ``spread`` (its root mean square radius in pixels),
+            ``diffuse``, ``contrast`` (standard deviation over the blurry one's), ``saturated`` (fraction of pixels). Only
+            those that could be measured.
     """
 
     flag: Flag
@@ -71,6 +76,10 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
     notes: list[str] = []
     if not torch.isfinite(x).all():
         return Quality("bad", ("the image has values that are not finite numbers: the run diverged",), measures)
+    if kernel is not None and not torch.isfinite(kernel).all():
+        return Quality("bad", ("the kernel has values that are not finite numbers: the run diverged",), measures)
+    if float(observation.y.std()) < FLAT_PICTURE:
+        return Quality("bad", ("the picture is flat: it shows nothing whose blur could be found",), measures)
     measures["noise"] = float(observation.noise.mean())
     _judge_image(observation, x, measures, bad)
     if kernel is not None:
@@ -82,7 +91,8 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
     measures["saturated"] = float(1.0 - observation.mask.mean())
     if measures["saturated"] > SATURATED:
         notes.append(
-            f"{measures['saturated']:.0%} of the pixels are saturated or missing and were not believed; expect halos around lights"
+            f"{measures['saturated']:.0%} of the pixels are saturated or missing and were not believed; "
+            "expect halos around lights"
         )
     flag: Flag = "bad" if bad else "doubtful" if doubts else "good"
     return Quality(flag, tuple(bad + doubts + notes), measures)
@@ -91,8 +101,8 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
 def sparsity(x: Tensor) -> float:
     """How widely the gradients of (1, C, H, W) are spread, whatever their scale: ringing and noise raise it.
 
-    The mean of |d|^0.8 over (the mean of d^2)^0.4, at most 1, of first differences (a hyper-Laplacian over an l2 norm, after
-    Krishnan et al., Blind deconvolution using a normalized sparsity measure, CVPR 2011).
+    The mean of |d|^0.8 over (the mean of d^2)^0.4, at most 1, of first differences (a hyper-Laplacian over an l2 norm,
+    after Krishnan et al., Blind deconvolution using a normalized sparsity measure, CVPR 2011).
     """
     differences = torch.cat([torch.diff(x, dim=-1).flatten(), torch.diff(x, dim=-2).flatten()]).abs()
     return float(differences.pow(0.8).mean() / differences.square().mean().clamp_min(1e-12).pow(0.4))
@@ -119,6 +129,13 @@ def _judge_kernel(kernel: Tensor, measures: dict[str, float], bad: list[str], do
     if peak > DELTA_PEAK:
         doubts.append("no blur was found: the kernel is nearly a single point, so the picture is nearly unchanged")
         return
+    measures["spread"] = spread(kernel)
+    if measures["spread"] < SHORT_SPREAD:
+        doubts.append(
+            f"hardly any blur was found: the kernel is about {2 * measures['spread']:.0f} px wide, "
+            "no more than the softness of a sharp picture"
+        )
+        return
     if min(kernel.shape[-2:]) >= 5:
         measures["border_mass"] = float(border_mass(kernel))
         if measures["border_mass"] > BORDER_MASS:
@@ -126,6 +143,18 @@ def _judge_kernel(kernel: Tensor, measures: dict[str, float], bad: list[str], do
     measures["diffuse"] = float((kernel > 0.3 * peak).float().mean())
     if measures["diffuse"] > DIFFUSE and kernel.numel() > 25:
         bad.append("the kernel shows no motion path, it fills its window evenly; the estimation did not converge")
+
+
+def spread(kernel: Tensor) -> float:
+    """Root mean square distance of a kernel (1, 1, h, w) from its centre of mass, in pixels."""
+    weights = kernel[0, 0].double()
+    squares = 0.0
+    for axis in (0, 1):
+        line = weights.sum(1 - axis)
+        place = torch.arange(len(line), dtype=line.dtype, device=line.device)
+        centre = (line * place).sum()
+        squares += float((line * (place - centre).square()).sum())
+    return squares**0.5
 
 
 def _judge_residual(

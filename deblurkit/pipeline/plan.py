@@ -11,6 +11,7 @@ from deblurkit.errors import RunError
 from deblurkit.ops.gradients import forward_differences
 from deblurkit.pipeline.estimate import Scale, pyramid
 from deblurkit.pipeline.parts import Parts
+from deblurkit.specs import Offer
 
 SMALLEST_PICTURE = 16
 """A picture with a side below this says nothing about its blur."""
@@ -34,7 +35,8 @@ class Plan:
         scales: The pyramid, coarse to fine; empty where nothing is to be estimated.
         device: Where it runs.
         threads: CPU threads.
-        memory: Bytes that it will take at most, roughly.
+        size_recipe: Recipe that will find the kernel size before all else, or empty; until then ``kernel_size`` is the
+            largest one.
     """
 
     size: tuple[int, int]
@@ -46,7 +48,7 @@ class Plan:
     scales: tuple[Scale, ...]
     device: torch.device
     threads: int
-    memory: int
+    size_recipe: str = ""
 
     @property
     def cropped(self) -> bool:
@@ -55,7 +57,14 @@ class Plan:
 
 
 def make_plan(
-    y: Tensor, parts: Parts, *, kernel_size: int, automatic: bool, device: torch.device, threads: int
+    y: Tensor,
+    parts: Parts,
+    *,
+    kernel_size: int,
+    automatic: bool,
+    device: torch.device,
+    threads: int,
+    size_recipe: str = "",
 ) -> Plan:
     """Decide everything about one picture.
 
@@ -66,6 +75,7 @@ def make_plan(
         automatic: Whether the window is found during the estimation.
         device: Where it will run.
         threads: CPU threads.
+        size_recipe: Recipe that will find the kernel size before all else, or empty.
 
     Raises:
         RunError: If the picture is too small, for itself or for the kernel.
@@ -80,13 +90,14 @@ def make_plan(
         kernel_size = min(kernel_size, min(height, width) // LARGEST_SHARE // 2 * 2 - 1)
     if kernel_size > min(height, width):
         raise RunError(
-            f"a kernel of {kernel_size} pixels is larger than the picture of {width}x{height}; give a smaller --kernel-size"
+            f"a kernel of {kernel_size} pixels is larger than the picture of {width}x{height}; "
+            "give a smaller --kernel-size"
         )
     crop = (0, 0, height, width)
     if run.crop and not parts.fixed_kernel and parts.final_class is not None:
         crop = textured_crop(y, run.crop)
     scales: list[Scale] = []
-    if parts.ways.image and not parts.fixed_kernel:
+    if not parts.fixed_kernel or Offer.PARAMETERS in parts.ways.image:
         scales = pyramid(kernel_size, run.scale_ratio, run.scales if parts.many_scales else 1, crop[2:])
     estimated = 1 if run.channels == "luma" else channels
     return Plan(
@@ -99,7 +110,7 @@ def make_plan(
         scales=tuple(scales),
         device=device,
         threads=threads,
-        memory=0,
+        size_recipe=size_recipe,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def spans(length: int, halo: int) -> list[Span]:
     reach = halo + BLEND // 2
     return [
         Span(max(0, start - reach), min(length, stop + reach), start > 0, stop < length)
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in pairwise(edges)
     ]
 
 
