@@ -37,10 +37,6 @@ class Problem:
     scale: int = 0
     scales: int = 1
 
-    def progress(self, fraction: float) -> float:
-        """Progress in [0, 1] of the whole estimation when this problem's own is ``fraction``."""
-        return (self.scale + fraction) / self.scales
-
     def loss(self, x: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective summed over the batch, and its parts by name: ``data``, ``image``, ``kernel``."""
         terms = {

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from deblurkit.core import Observation, PixelImagePrior
 from deblurkit.image_priors.plugin import HyperLaplacianParams, TotalVariationParams
-from deblurkit.ops.deconvolve import deconvolve, noise_weight
+from deblurkit.ops.deconvolve import Splitting, deconvolve, noise_weight
 from deblurkit.ops.gradients import hyper_laplacian, total_variation
 from deblurkit.ops.shrink import power_shrink, soft_shrink
+
+ROUGH_FLOOR = 1e-4
+ROUGH_NOISE = 5.0
+"""Weight of the prior while the kernel still moves: a floor, and a factor on the noise variance."""
 
 
 class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
     """|gradient|^exponent with an exponent below 1, as natural pictures have it (Krishnan and Fergus 2009)."""
+
+    last: tuple[Observation, torch.Size, Splitting] | None = None
+    """Where the last rough restoration ended, and of what."""
 
     def energy(self, x: Tensor) -> Tensor:
         """``energy_weight`` times the hyper-Laplacian energy of Tran et al. 2021, eq. 5, (B,)."""
@@ -21,8 +29,11 @@ class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
     def restore(self, observation: Observation, kernel: Tensor, *, progress: float = 1.0) -> Tensor:
         """ADMM with a masked data term, whose border is unknown; the weight follows from the noise level.
 
-        Before the end of an estimation a third of the iterations is enough.
+        While the kernel still moves, the weight is larger, as a kernel needs edges rather than texture, and a few
+        iterations from where the last call ended are enough.
         """
+        if progress < 1.0:
+            return self._roughly(observation, kernel)
         return deconvolve(
             observation.start,
             kernel,
@@ -30,8 +41,27 @@ class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
             shrink=power_shrink(self.params.exponent),
             weight=self.params.strength * noise_weight(observation.noise),
             second_order=self.params.second_order,
-            iterations=self.params.iterations if progress == 1.0 else -(-self.params.iterations // 3),
+            iterations=self.params.iterations,
         )
+
+    @torch.no_grad()
+    def _roughly(self, observation: Observation, kernel: Tensor) -> Tensor:
+        known = self.last is not None and self.last[0] is observation and self.last[1] == kernel.shape
+        if self.last is not None and known:
+            splitting = self.last[2]
+            splitting.renew(kernel)
+        else:
+            splitting = Splitting(
+                observation.start,
+                kernel,
+                mask=observation.mask,
+                weight=self.params.strength * (ROUGH_FLOOR + ROUGH_NOISE * observation.noise.square()),
+                second_order=self.params.second_order,
+            )
+            self.last = observation, kernel.shape, splitting
+        for _ in range(self.params.rough_iterations):
+            splitting.step(power_shrink(self.params.exponent), isotropic=False)
+        return splitting.picture()
 
 
 class TotalVariation(PixelImagePrior[TotalVariationParams]):
@@ -42,10 +72,8 @@ class TotalVariation(PixelImagePrior[TotalVariationParams]):
         return self.params.energy_weight * total_variation(x)
 
     def restore(self, observation: Observation, kernel: Tensor, *, progress: float = 1.0) -> Tensor:
-        """ADMM with a masked data term, whose border is unknown; the weight follows from the noise level.
-
-        Before the end of an estimation a third of the iterations is enough.
-        """
+        """ADMM with a masked data term, whose border is unknown; the weight follows from the noise level."""
+        del progress
         return deconvolve(
             observation.start,
             kernel,
@@ -54,5 +82,5 @@ class TotalVariation(PixelImagePrior[TotalVariationParams]):
             weight=self.params.strength * noise_weight(observation.noise),
             second_order=0.0,
             isotropic=True,
-            iterations=self.params.iterations if progress == 1.0 else -(-self.params.iterations // 3),
+            iterations=self.params.iterations,
         )

@@ -12,6 +12,11 @@ from deblurkit.ops.fourier import fast_size, kernel_spectrum
 from deblurkit.ops.kernel_fit import embed, fit_kernel, inner_gradients, inner_mask
 from deblurkit.ops.simplex import keep_components, normalise, recentre
 
+FULL_THRESHOLD = 0.01
+FAINTEST = 0.2
+"""Noise level from which the full threshold is right, and the least share of it, for a kernel from a good image."""
+BREAKING = 0.005
+"""Noise level from which thin lines break into dots, so that dots side by side count as one part."""
 NOTHING = 1e-20
 """Stands for zero where a logarithm is needed."""
 
@@ -41,13 +46,22 @@ class Convolution(KernelPrior[ConvolutionParams]):
             self.logits.copy_(kernel.clamp_min(NOTHING).log())
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
-        """Non-negative least squares on gradients under the mask; then threshold, components, recentre."""
-        del progress
-        raw = least_squares(x, observation, self.kernel(), self.params.ridge, self.params.steps)
+        """Non-negative least squares on gradients under the mask; then threshold and connected components.
+
+        A rough image (``progress`` below 1) gets the full threshold, and the kernel is recentred; a good one gets a
+        threshold in proportion to the noise, since on a clean picture even the kernel's faint parts can be believed.
+        """
+        raw = least_squares(x, observation, self.kernel(), self.params)
+        noise = float(observation.noise.mean())
+        share = 1.0 if progress < 1.0 else min(1.0, max(FAINTEST, noise / FULL_THRESHOLD))
         kernel = keep_components(
-            normalise(raw), strong=self.params.strong, weak=self.params.weak, mass=self.params.component
+            normalise(raw),
+            strong=share * self.params.strong,
+            weak=share * self.params.weak,
+            mass=share * self.params.component,
+            gap=int(noise > BREAKING),
         )
-        self.fit(recentre(kernel))
+        self.fit(recentre(kernel) if progress < 1.0 else kernel)
 
 
 def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -58,10 +72,11 @@ def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
     return kernel
 
 
-def least_squares(x: Tensor, observation: Observation, start: Tensor, ridge: float, steps: int) -> Tensor:
-    """Minimise ||m (grad x * k - grad y)||^2 + ridge ||grad x||^2 ||k||^2 over k >= 0, (B, 1, h, w) of any sum.
+def least_squares(x: Tensor, observation: Observation, start: Tensor, params: ConvolutionParams) -> Tensor:
+    """Minimise ||m (grad x * k - grad y)||^2 + ||grad x||^2 (ridge ||k||^2 + smooth ||grad k||^2) over k >= 0.
 
-    Where nothing was observed, the present kernel's prediction stands in, so that nothing wraps around.
+    Where nothing was observed, the present kernel's prediction stands in, so that nothing wraps around. The result
+    (B, 1, h, w) has any sum.
     """
     margin = start.shape[-2] // 2, start.shape[-1] // 2
     grid = fast_size(x.shape[-2] - 1), fast_size(x.shape[-1] - 1)
@@ -70,5 +85,7 @@ def least_squares(x: Tensor, observation: Observation, start: Tensor, ridge: flo
     mask = embed(inner_mask(observation.mask), margin, grid)
     data = embed(inner_gradients(observation.y), margin, grid)
     predicted = torch.fft.irfft2(spectrum * kernel_spectrum(start, grid), s=grid)
-    energy = ridge * sharp.square().sum((1, 2, 3), keepdim=True)
-    return fit_kernel(spectrum, torch.lerp(predicted, data, mask), start, ridge=energy, steps=steps)
+    energy = sharp.square().sum((1, 2, 3), keepdim=True)
+    smooth = params.smooth * observation.noise.square().view(-1, 1, 1, 1) * energy
+    completed = torch.lerp(predicted, data, mask)
+    return fit_kernel(spectrum, completed, start, ridge=params.ridge * energy, smooth=smooth, steps=params.steps)

@@ -100,27 +100,31 @@ def deconvolve(
     """
     require_pair(y, kernel)
     _require_door(y, mask, weight, second_order, iterations)
-    height, width = kernel.shape[-2:]
-    size = (y.shape[-2] + height - 1, y.shape[-1] + width - 1)
-    problem = _Splitting(y, kernel, mask, (fast_size(size[0]), fast_size(size[1])), weight, second_order, white)
+    problem = Splitting(y, kernel, mask=mask, weight=weight, second_order=second_order, white=white)
     for _ in range(iterations):
         problem.step(shrink, isotropic)
-    return problem.picture()[..., : size[0], : size[1]]
+    return problem.picture()
 
 
-class _Splitting:
-    """State of the ADMM on one periodic grid, with scaled multipliers, in opponent colours."""
+class Splitting:
+    """State of the ADMM on one periodic grid, with scaled multipliers, in opponent colours.
+
+    :func:`deconvolve` runs it from the start; a blind estimation keeps it and changes the kernel now and then. The
+    arguments are those of :func:`deconvolve`, not checked again.
+    """
 
     def __init__(
         self,
         y: Tensor,
         kernel: Tensor,
+        *,
         mask: Tensor,
-        grid: tuple[int, int],
         weight: Tensor,
-        second_order: float,
-        white: float,
+        second_order: float = SECOND_ORDER,
+        white: float = WHITE,
     ) -> None:
+        self.size = (y.shape[-2] + kernel.shape[-2] - 1, y.shape[-1] + kernel.shape[-1] - 1)
+        grid = fast_size(self.size[0]), fast_size(self.size[1])
         top, left = kernel.shape[-2] // 2, kernel.shape[-1] // 2
         frame = (left, grid[1] - y.shape[-1] - left, top, grid[0] - y.shape[-2] - top)
         colour = y.shape[1] == 3
@@ -131,22 +135,26 @@ class _Splitting:
         self.rgb = F.pad(y, frame)
         self.mixing = y.new_tensor(_OPPONENTS) if colour else None
         self.observed = self.mask * self._mixed(self.rgb)
-        self.spectrum = kernel_spectrum(kernel, grid)
         # In units of the blur's penalty, so that the x-step has one division less.
-        ratio = (weight / (_GRADIENT_STEP * _BLUR_PENALTY)).view(-1, 1, 1, 1)
+        self.ratio = (weight / (_GRADIENT_STEP * _BLUR_PENALTY)).view(-1, 1, 1, 1)
         amounts = y.new_tensor([1.0, _CHROMA, _CHROMA] if colour else [1.0]).view(1, -1, 1, 1) * _GRADIENT_STEP
         self.amounts = [amounts, amounts] + [second_order * amounts] * (3 if self.second else 0)
         py, px = difference_powers(grid, y)
-        power = px + py + (px * px + px * py + py * py if self.second else 0.0)
-        inverse = -1.0 / (self.spectrum.abs().square() + ratio * power)
-        self.from_gradients = (ratio * inverse).to(self.spectrum.dtype)
-        self.from_blur = self.spectrum.conj() * inverse
+        self.power = px + py + (px * px + px * py + py * py if self.second else 0.0)
         x = self._mixed(F.pad(fill(y, (mask > 0).to(y.dtype)), frame, mode="replicate"))
-        self.blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.spectrum, s=grid)
+        self.x = x
+        self.renew(kernel)
         self.differences = self._differences(x)
         self.blur_multiplier = torch.zeros_like(x)
         self.multipliers = [torch.zeros_like(x) for _ in self.differences]
-        self.x = x
+
+    def renew(self, kernel: Tensor) -> None:
+        """Go on with another kernel of the same size, ``(B, 1, h, w)``, from the present picture and multipliers."""
+        self.spectrum = kernel_spectrum(kernel, self.grid)
+        inverse = -1.0 / (self.spectrum.abs().square() + self.ratio * self.power)
+        self.from_gradients = (self.ratio * inverse).to(self.spectrum.dtype)
+        self.from_blur = self.spectrum.conj() * inverse
+        self.blurred = torch.fft.irfft2(torch.fft.rfft2(self.x) * self.spectrum, s=self.grid)
 
     def step(self, shrink: Shrink, isotropic: bool) -> None:
         """One round: gradients and blurred picture pixel by pixel, latent picture in Fourier space, multipliers."""
@@ -168,8 +176,9 @@ class _Splitting:
         self.blur_multiplier.add_(self.blurred)
 
     def picture(self) -> Tensor:
-        """The latent picture on the whole grid, in the colours of the observation."""
-        return self.x if self.mixing is None else torch.einsum("ij,bihw->bjhw", self.mixing, self.x)
+        """The latent picture ``(B, C, H + h - 1, W + w - 1)`` in the colours of the observation."""
+        x = self.x if self.mixing is None else torch.einsum("ij,bihw->bjhw", self.mixing, self.x)
+        return x[..., : self.size[0], : self.size[1]]
 
     def _mixed(self, x: Tensor) -> Tensor:
         return x if self.mixing is None else torch.einsum("ij,bjhw->bihw", self.mixing, x)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deblurkit.ops.fourier import fast_size, kernel_spectrum
+from deblurkit.ops.fourier import difference_powers, fast_size, kernel_spectrum
 
 
-def fit_kernel(sharp: Tensor, blurry: Tensor, start: Tensor, *, ridge: Tensor, steps: int) -> Tensor:
-    """Minimise ||k * sharp - blurry||^2 + ridge ||k||^2 over k >= 0, on a periodic grid.
+def fit_kernel(sharp: Tensor, blurry: Tensor, start: Tensor, *, ridge: Tensor, smooth: Tensor, steps: int) -> Tensor:
+    """Minimise ||k * sharp - blurry||^2 + ridge ||k||^2 + smooth ||grad k||^2 over k >= 0, on a periodic grid.
 
     The normal matrix is a convolution with the autocorrelation of ``sharp``, of which only lags within the window
     matter, so a step costs two FFTs of twice the window, not of the picture. Accelerated projected gradient (Beck and Teboulle
@@ -21,6 +21,7 @@ def fit_kernel(sharp: Tensor, blurry: Tensor, start: Tensor, *, ridge: Tensor, s
         blurry: Blurry pictures (B, C, H, W) on the grid.
         start: (B, 1, h, w), odd sides: where to begin, and the window.
         ridge: (B, 1, 1, 1), >= 0.
+        smooth: (B, 1, 1, 1), >= 0: weight of the kernel's squared differences.
         steps: Number of steps.
 
     Returns:
@@ -34,6 +35,8 @@ def fit_kernel(sharp: Tensor, blurry: Tensor, start: Tensor, *, ridge: Tensor, s
     lags = torch.roll(auto, (height - 1, width - 1), (-2, -1))[..., : 2 * height - 1, : 2 * width - 1]
     grid = fast_size(2 * height - 1), fast_size(2 * width - 1)
     normal = kernel_spectrum(lags, grid)
+    py, px = difference_powers(grid, start)
+    normal = normal + smooth * (px + py)
     rate = 1 / (normal.real.amax((-2, -1), keepdim=True) + ridge).clamp_min(1e-20)
     kernel = ahead = start
     momentum = 1.0

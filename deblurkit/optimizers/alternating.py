@@ -32,7 +32,7 @@ class Alternating(Optimizer[AlternatingParams]):
         image_turn = Turn(problem.image, p.image_lr, p.image_steps, p)
         kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
         for index in range(p.iterations):
-            progress = problem.progress(index / max(p.iterations - 1, 1))
+            progress = index / p.iterations
             if Offer.RESTORE in problem.ways.image:
                 with torch.no_grad():
                     x = problem.image.restore(problem.observation, problem.kernel.kernel(), progress=progress)

@@ -27,7 +27,7 @@ NOISE_FLOOR = 1e-6
 """Variance of the noise at the start, and the least that is believed."""
 SPREAD = 1e-3
 """Mass that the start kernel gets all over its window, so that any place can grow."""
-CLEAN = {"strong": 0.05, "weak": 0.02, "mass": 0.02}
+STRONG, WEAK, MASS = 0.05, 0.02, 0.02
 """Hysteresis threshold and connected components at the end, see `keep_components`."""
 
 
@@ -67,12 +67,14 @@ def marginal_kernels(observation: Observation, start: Tensor, rounds: int) -> It
         # the expected square of k * x has the posterior variances on its diagonal: a ridge on the kernel
         inside = (rows - 1) * (columns - 1) / ((rows + height - 2) * (columns + width - 2))
         ridge = data.shape[1] * variance.sum((1, 2, 3), keepdim=True) * inside
-        kernel = normalise(fit_kernel(transformed, completed, kernel, ridge=ridge, steps=KERNEL_STEPS))
+        kernel = normalise(
+            fit_kernel(transformed, completed, kernel, ridge=ridge, smooth=torch.zeros_like(ridge), steps=KERNEL_STEPS)
+        )
         misfit = (torch.fft.irfft2(transformed * kernel_spectrum(kernel, grid), s=grid) - data) * mask
         unexplained = dot(misfit, misfit) + ridge * dot(kernel, kernel)
         noise = (unexplained / count.clamp_min(1)).clamp_min(NOISE_FLOOR)
         if index == rounds - 1:
-            kernel = recentre(keep_components(kernel, **CLEAN))
+            kernel = recentre(keep_components(kernel, strong=STRONG, weak=WEAK, mass=MASS))
         yield kernel, noise.flatten()
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import Observation, Problem
-from deblurkit.ops.resample import resample_image, resample_kernel
+from deblurkit.ops.resample import crop_kernel, resample_image, resample_kernel
+from deblurkit.ops.simplex import recentre
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.progress import Listener, Progress
 from deblurkit.specs import Offer
@@ -19,6 +20,8 @@ SMALLEST_WINDOW = 5
 """Kernel window at the coarsest scale, in pixels: small enough that a start without any guess finds it."""
 SMALLEST_SIDE = 32
 """No scale's picture is smaller than this."""
+POLISH_GROWTH = 2
+"""Pixels by which an automatic window may grow on every side in the last rounds."""
 HISTORY = 200
 """About how many points of the loss curve are kept for every scale: reading a loss is not free on an accelerator."""
 
@@ -124,8 +127,6 @@ def estimate(
         told = Progress("estimate", attempt + 1, index + 1, len(scales))
         latent = minimise(problem, parts, found, told, deadline, listener)
         with torch.no_grad():
-            if scale is scales[-1] and not found.stopped:
-                polish(problem, parts, parts.config.run.polish)
             if parts.shows_kernel:
                 found.kernel = problem.kernel.kernel()
             if scale is scales[-1]:
@@ -134,6 +135,8 @@ def estimate(
             if found.kernel is not None and scale is not scales[-1]:
                 found.kernel = resample_kernel(found.kernel, 1 / scale.factor, (scales[-1].limit,) * 2)
             break
+    if parts.closed_kernel and parts.final_class is not None and not found.stopped:
+        polish(found, parts, scales[-1], automatic, listener)
     return found
 
 
@@ -170,14 +173,25 @@ def minimise(
     return image
 
 
-def polish(problem: Problem, parts: Parts, rounds: int) -> None:
-    """Improve a closed-form kernel with the images of the last step, which are more faithful than a cartoon."""
-    if not (parts.closed_kernel and parts.final_class is not None):
-        return
-    for _ in range(rounds):
-        restorer = parts.restorer(problem.observation, problem.kernel.margin)
-        x = restorer.restore(problem.observation, problem.kernel.kernel(), progress=0.0)
-        problem.kernel.estimate(x, problem.observation)
+@torch.no_grad()
+def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, listener: Listener) -> None:
+    """Improve a closed-form kernel with the images of the last step, which are more faithful than a cartoon.
+
+    The kernel stays where it is meanwhile, so that the image can go on from round to round; it is recentred at the end.
+    """
+    assert found.kernel is not None
+    rounds = parts.config.run.polish
+    side = min(scale.limit, 2 * radius_of(found.kernel) + 1 + 2 * POLISH_GROWTH) if automatic else scale.limit
+    problem = parts.problem(found.observation, (side, side), torch.Generator())
+    problem.kernel.fit(crop_kernel(found.kernel, problem.kernel.size))
+    restorer = parts.restorer(found.observation, problem.kernel.margin)
+    for index in range(rounds):
+        x = restorer.restore(found.observation, problem.kernel.kernel(), progress=index / rounds)
+        problem.kernel.estimate(x, found.observation, progress=1.0)
+        found.latent = x
+        listener(Progress("polish", found.attempt + 1, done=index + 1, total=rounds))
+    found.kernel = recentre(problem.kernel.kernel())
+    found.blurred = None
 
 
 def at_scale(observation: Observation, factor: float) -> Observation:

@@ -54,14 +54,14 @@ class Squares(DataTerm[Params]):
         return (prediction - observation.y).square().mean((1, 2, 3))
 
 
-def problem(ways, scale=0, scales=1):
+def problem(ways):
     observation = Observation.of(torch.full((1, 1, 4, 4), 0.5))
     g = torch.Generator().manual_seed(0)
     kernel = Gain(Params(), observation, size=(1, 1), generator=g)
     image = Flat(Params(), observation, margin=(0, 0), generator=g)
     with torch.no_grad():
         image.pixels.fill_(0.4)
-    return Problem(observation, image, kernel, Squares(Params()), ways, scale, scales)
+    return Problem(observation, image, kernel, Squares(Params()), ways)
 
 
 PARAMETERS = frozenset({"parameters"})
@@ -87,11 +87,11 @@ def test_joint_leaves_a_kernel_without_parameters_alone():
 
 
 def test_alternating_uses_closed_forms_where_offered():
-    p = problem(Fit(frozenset({"restore"}), frozenset({"estimate"}), 2), scale=1, scales=2)
+    p = problem(Fit(frozenset({"restore"}), frozenset({"estimate"}), 2))
     steps = list(Alternating(AlternatingParams(iterations=3)).steps(p))
     assert float(p.kernel.gain.detach()) == pytest.approx(2.0)
     assert torch.equal(p.image(), torch.full((1, 1, 4, 4), 0.25))
-    assert p.kernel.progress == pytest.approx([0.5, 0.75, 1.0])
+    assert p.kernel.progress == pytest.approx([0, 1 / 3, 2 / 3])
     assert float(steps[-1].loss) == pytest.approx(0.0, abs=1e-12)
 
 
