@@ -22,6 +22,8 @@ _HALF_BLOCK, _HALF_QUIET = 8, 0.88
 # Contrast of the strongest of 8 phases that makes a picture JPEG: at most 2.9 seen on plain, 3 to 6 on compressed ones.
 _GRID = 3.0
 _SMALLEST = 8
+# Rows of blocks that are looked at together, so that a large frame does not need many times its own memory.
+_STRIP = 32
 
 
 def estimate_noise(y: Tensor) -> Tensor:
@@ -58,18 +60,29 @@ def estimate_noise(y: Tensor) -> Tensor:
 def _quiet_level(y: Tensor, block: int, white: float = 1.0) -> Tensor:
     """Noise level in the quiet blocks, those with clipped pixels left out where enough others remain: ``(B,)``."""
     line = y.new_tensor([1.0, -2.0, 1.0])
-    batch, channels, height, width = y.shape
     mask = torch.outer(line, line)[None, None] / 6.0
-    response = F.conv2d(y.reshape(batch * channels, 1, height, width), mask).abs()
-    side = min(block, *response.shape[-2:])
-    levels = math.sqrt(math.pi / 2.0) * F.avg_pool2d(response, side).reshape(batch, channels, -1)
-    clipped = ((y <= 0.0) | (y >= white)).any(dim=1, keepdim=True).to(y.dtype)
-    spoilt = F.max_pool2d(F.max_pool2d(clipped, 3, 1), side).reshape(batch, -1) > 0
+    side = min(block, y.shape[-2] - 2, y.shape[-1] - 2)
+    rows = (y.shape[-2] - 2) // side * side
+    strips = [
+        _block_levels(y[:, :, top : min(top + side * _STRIP, rows) + 2], mask, side, white)
+        for top in range(0, rows, side * _STRIP)
+    ]
+    levels, spoilt = (torch.cat(parts, dim=-1) for parts in zip(*strips, strict=True))
     result = []
     for level, bad in zip(levels, spoilt, strict=True):
         usable = level[:, ~bad] if int((~bad).sum()) >= max(4, bad.numel() // 20) else level
         result.append(_quantile(usable).mean())
     return torch.stack(result)
+
+
+def _block_levels(y: Tensor, mask: Tensor, side: int, white: float) -> tuple[Tensor, Tensor]:
+    """Level of every block, ``(B, C, n)``, and whether it holds clipped pixels, ``(B, n)``."""
+    batch, channels, height, width = y.shape
+    response = F.conv2d(y.reshape(batch * channels, 1, height, width), mask).abs()
+    levels = math.sqrt(math.pi / 2.0) * F.avg_pool2d(response, side).reshape(batch, channels, -1)
+    clipped = ((y <= 0.0) | (y >= white)).any(dim=1, keepdim=True).to(y.dtype)
+    spoilt = F.max_pool2d(F.max_pool2d(clipped, 3, 1), side).reshape(batch, -1) > 0
+    return levels, spoilt
 
 
 def _quantile(levels: Tensor) -> Tensor:
@@ -84,12 +97,17 @@ def _is_compressed(y: Tensor) -> Tensor:
     """Whether steps across one phase of an 8-pixel grid stand out, in both directions: ``(B,)`` bool."""
     contrasts = []
     for dim in (-1, -2):
-        steps = torch.diff(y, dim=dim).abs()
-        count = steps.shape[dim] - 2
-        beside = steps.narrow(dim, 0, count) + steps.narrow(dim, 2, count)
-        excess = (steps.narrow(dim, 1, count) - 0.5 * beside).mean(dim=(1, -3 - dim))
-        whole = excess[:, : count // 8 * 8]
+        excess = torch.stack([_excess(channel, dim) for channel in y.unbind(1)]).mean(0)
+        whole = excess[:, : excess.shape[1] // 8 * 8]
         phases = whole.reshape(y.shape[0], -1, 8).mean(dim=1).sort(dim=1).values
         rest = phases[:, :-1]
         contrasts.append((phases[:, -1] - rest.mean(dim=1)) / rest.std(dim=1).clamp_min(1e-12))
     return torch.minimum(*contrasts) > _GRID
+
+
+def _excess(y: Tensor, dim: int) -> Tensor:
+    """By how much the steps of ``(B, H, W)`` along ``dim`` exceed those beside them, averaged along the other."""
+    steps = torch.diff(y, dim=dim).abs_()
+    count = steps.shape[dim] - 2
+    excess = steps.narrow(dim, 1, count).mean(-3 - dim)
+    return excess - 0.5 * (steps.narrow(dim, 0, count).mean(-3 - dim) + steps.narrow(dim, 2, count).mean(-3 - dim))

@@ -44,8 +44,8 @@ class Quality:
         reasons: Why it is not good, a sentence each; notes that do not lower the flag are here too.
         measures: The numbers behind it: ``residual`` and ``noise`` (standard deviations, in units of [0, 1]),
             ``border_mass``, ``peak`` (largest kernel value), ``spread`` (its root mean square radius in pixels),
-            ``diffuse``, ``contrast`` (standard deviation over the blurry one's), ``saturated`` (fraction of pixels). Only
-            those that could be measured.
+            ``diffuse``, ``contrast`` (standard deviation over the blurry one's), ``saturated`` (fraction of pixels).
+            Only those that could be measured.
     """
 
     flag: Flag

@@ -87,4 +87,4 @@ def restore_frame(frame: Observation, parts: Parts, kernel: Tensor, listener: Li
             total[place] += weight
             done += 1
             listener(Progress("restore", done=done, total=len(rows) * len(columns)))
-    return image / total
+    return image.div_(total)
