@@ -79,7 +79,8 @@ def test_the_kernel_is_written_as_numbers_and_as_a_picture(deblurkit, tmp_path):
 
 
 def test_out_is_a_file_or_a_folder(deblurkit, tmp_path):
-    a, b = save(tmp_path / "in" / "a.png"), save(tmp_path / "in" / "b.png", seed=1)
+    a = save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "b.png", seed=1)
     out = tmp_path / "new" / "sharp.tif"
     assert deblurkit("run", str(a), "-o", str(out), *QUICK).out == f"{out}\n"
     assert names(tmp_path / "new") == ["sharp.kernel.npy", "sharp.kernel.png", "sharp.tif"]
