@@ -139,7 +139,9 @@ def _judge_kernel(kernel: Tensor, measures: dict[str, float], bad: list[str], do
     if min(kernel.shape[-2:]) >= 5:
         measures["border_mass"] = float(border_mass(kernel))
         if measures["border_mass"] > BORDER_MASS:
-            doubts.append("the kernel reaches the border of its window; give a larger --kernel-size, or --largest-kernel")
+            doubts.append(
+                "the kernel reaches the border of its window; give a larger --kernel-size, or --largest-kernel"
+            )
     measures["diffuse"] = float((kernel > 0.3 * peak).float().mean())
     if measures["diffuse"] > DIFFUSE and kernel.numel() > 25:
         bad.append("the kernel shows no motion path, it fills its window evenly; the estimation did not converge")
