@@ -16,14 +16,14 @@ from deblurkit.pipeline.plan import Plan
 from deblurkit.pipeline.restore import spans
 from deblurkit.specs import Offer
 
-BASE = 380_000_000
+BASE = 300_000_000
 """Bytes of Python with its libraries, before the first picture."""
 FRAME_COPIES = 6
 """Float32 copies of the whole picture that reading, restoring and writing hold at once."""
 WORK_COPIES = 42
 """Float32 arrays of the size of a tile, padded for the FFT, that a closed form holds at once."""
-ESTIMATE_PAIRS = 2500
-RESTORE_PAIRS = 150
+ESTIMATE_PAIRS = 3000
+RESTORE_PAIRS = 300
 """Cost of a blind estimation, and of a restoration, in FFT pairs of the size of what they look at (measured)."""
 PROBE_SIDE = 96
 """Side of the piece of the picture on which a step is tried, in pixels."""
@@ -158,7 +158,7 @@ def trial(frame: Observation, parts: Parts, plan: Plan) -> tuple[int, float | No
     latent = [side + 2 * margin for side, margin in zip(crop.size, problem.kernel.margin, strict=True)]
     area = latent[0] * latent[1] / (problem.image.latent_shape[-2] * problem.image.latent_shape[-1])
     # backward makes a gradient of about what forward kept
-    memory = STATES * 4 * values + int(1.5 * problem.watch.most * area)
+    memory = STATES * 4 * values + int(1.2 * problem.watch.most * area)
     times = problem.watch.times
     if not done or len(times) < 2:
         return memory, None

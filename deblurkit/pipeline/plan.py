@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from deblurkit.errors import RunError
 from deblurkit.ops.gradients import forward_differences
@@ -17,6 +18,8 @@ SMALLEST_PICTURE = 16
 """A picture with a side below this says nothing about its blur."""
 SATURATION = 0.98
 """From this value on a pixel is taken for saturated when the crop is chosen."""
+GLARE = 4
+"""So many pixels around a saturated one are not believed either: their steps belong to the sensor's limit."""
 LARGEST_SHARE = 3
 """The automatic kernel window takes at most one part in this many of the picture's smaller side."""
 
@@ -99,7 +102,8 @@ def make_plan(
     scales: list[Scale] = []
     if not parts.fixed_kernel or Offer.PARAMETERS in parts.ways.image:
         scales = pyramid(kernel_size, run.scale_ratio, run.scales if parts.many_scales else 1, crop[2:])
-    estimated = 1 if run.channels == "luma" else channels
+    # without a last step the image of the estimation is the result, and has to have all channels
+    estimated = 1 if run.channels == "luma" and parts.final_class is not None else channels
     return Plan(
         size=(height, width),
         channels=channels,
@@ -133,8 +137,9 @@ def textured_crop(y: Tensor, side: int) -> tuple[int, int, int, int]:
         return 0, 0, height, width
     grey = y.mean(1, keepdim=True)
     magnitude = torch.hypot(*forward_differences(grey))[0, 0]
-    worth = magnitude.clamp_max(4 * float(magnitude.mean())) * (grey[0, 0] < SATURATION)
-    sums = torch.nn.functional.pad(worth.double(), (1, 0, 1, 0)).cumsum(0).cumsum(1)
+    saturated = functional.max_pool2d((grey >= SATURATION).to(y.dtype), 2 * GLARE + 1, 1, GLARE)[0, 0]
+    worth = magnitude.clamp_max(4 * float(magnitude.mean())) * (1 - saturated)
+    sums = functional.pad(worth.double(), (1, 0, 1, 0)).cumsum(0).cumsum(1)
     tops = starts(height, rows)
     lefts = starts(width, columns)
     total = (

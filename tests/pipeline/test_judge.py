@@ -1,0 +1,185 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deblurkit.config import resolve
+from deblurkit.core import Observation
+from deblurkit.pipeline import deblur, observe
+from deblurkit.pipeline.judge import Quality, judge, sparsity, spread
+from deblurkit.registry import registry
+from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
+
+KERNEL = curved_kernel((15, 17))
+SAMPLES = Path(__file__).parent.parent / "data"
+
+
+def scene(noise: float = 0.005) -> tuple[Observation, torch.Tensor]:
+    """An observation, and its true latent image."""
+    x = cartoon(1, 3, (94, 96))
+    y = blur_by_definition(x, KERNEL)
+    return Observation.of(y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(0)), noise), x
+
+
+def embedded(kernel: torch.Tensor, side: int) -> torch.Tensor:
+    big = torch.zeros(1, 1, side, side)
+    top, left = (side - kernel.shape[-2]) // 2, (side - kernel.shape[-1]) // 2
+    big[..., top : top + kernel.shape[-2], left : left + kernel.shape[-1]] = kernel
+    return big
+
+
+def delta(side: int) -> torch.Tensor:
+    return embedded(torch.ones(1, 1, 1, 1), side)
+
+
+def test_the_truth_is_good():
+    observation, x = scene()
+    quality = judge(observation, x, KERNEL)
+    assert quality.flag == "good"
+    assert quality.reasons == ()
+    assert quality.measures["residual"] == pytest.approx(0.005, rel=0.1)
+    assert quality.measures["noise"] == pytest.approx(0.005)
+    assert quality.measures["contrast"] > 1
+
+
+def test_a_delta_kernel_found_no_blur():
+    observation, x = scene()
+    quality = judge(observation, x[..., 7:-7, 8:-8], delta(1))
+    assert quality.flag == "doubtful"
+    assert quality.reasons[0].startswith("no blur was found")
+    assert quality.measures["peak"] == 1
+
+
+def test_a_kernel_of_a_pixel_or_two_is_the_softness_of_a_sharp_picture():
+    observation, _ = scene()
+    soft = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]])[None, None]
+    quality = judge(observation, torch.nn.functional.pad(observation.y, (1, 1, 1, 1)), soft)
+    assert quality.reasons == (
+        "hardly any blur was found: the kernel is about 1 px wide, no more than the softness of a sharp picture",
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers(value):
+    observation, x = scene()
+    broken = x.clone()
+    broken[0, 0, 5, 5] = value
+    assert judge(observation, broken, KERNEL).flag == "bad"
+    assert "diverged" in judge(observation, broken, KERNEL).reasons[0]
+    kernel = KERNEL.clone()
+    kernel[0, 0, 0, 0] = value
+    assert judge(observation, x, kernel).flag == "bad"
+    assert "the kernel has values" in judge(observation, x, kernel).reasons[0]
+
+
+def test_black_and_flat_images():
+    observation, x = scene()
+    for image in (torch.zeros_like(x), torch.full_like(x, 0.5)):
+        quality = judge(observation, image, KERNEL)
+        assert quality.flag == "bad"
+        assert "the image collapsed to a nearly flat picture" in quality.reasons
+    assert "the image is much darker or brighter than the blurry one" in judge(observation, x - 0.3, KERNEL).reasons
+
+
+def test_a_flat_picture_has_no_blur_to_find():
+    y = torch.full((1, 1, 40, 40), 0.5)
+    quality = judge(Observation.of(y, 0.0), torch.full((1, 1, 44, 44), 0.5), torch.full((1, 1, 5, 5), 0.04))
+    assert quality == Quality("bad", ("the picture is flat: it shows nothing whose blur could be found",), {})
+
+
+def test_a_kernel_at_the_border_of_its_window_wanted_more():
+    observation, _ = scene()
+    kernel = torch.zeros(1, 1, 9, 9)
+    kernel[0, 0, 4, :] = 1 / 9
+    quality = judge(observation, torch.nn.functional.pad(observation.y, (4, 4, 4, 4)), kernel)
+    assert any("reaches the border of its window; give a larger --kernel-size" in reason for reason in quality.reasons)
+    inside = embedded(kernel, 13)
+    quality = judge(observation, torch.nn.functional.pad(observation.y, (6, 6, 6, 6)), inside)
+    assert not any("border" in reason for reason in quality.reasons)
+
+
+def test_a_kernel_that_fills_its_window_shows_no_path():
+    observation, _ = scene()
+    quality = judge(observation, torch.nn.functional.pad(observation.y, (4, 4, 4, 4)), torch.full((1, 1, 9, 9), 1 / 81))
+    assert quality.flag == "bad"
+    assert any("shows no motion path" in reason for reason in quality.reasons)
+
+
+@pytest.mark.parametrize(("error", "flag"), [(0.0, "good"), (0.05, "doubtful"), (0.2, "bad")])
+def test_the_residual_is_compared_with_the_noise(error, flag):
+    observation, x = scene()
+    blurred = blur_by_definition(x, KERNEL)
+    wrong = blurred + error * torch.randn(blurred.shape, generator=torch.Generator().manual_seed(1))
+    quality = judge(observation, x, KERNEL, wrong)
+    assert quality.flag == flag
+    assert quality.measures["residual"] == pytest.approx((error**2 + 0.005**2) ** 0.5, rel=0.1)
+    assert any("re-blurring" in reason for reason in quality.reasons) == (flag != "good")
+
+
+def test_masked_pixels_do_not_count_and_are_mentioned():
+    observation, x = scene()
+    mask = observation.mask.clone()
+    mask[..., :20, :20] = 0
+    y = observation.y.clone()
+    y[..., :20, :20] = 1.0
+    quality = judge(Observation.of(y, 0.005, mask=mask), x, KERNEL)
+    assert quality.flag == "good", "a note does not lower the flag"
+    assert quality.reasons[0].startswith("6% of the pixels are saturated or missing")
+    assert quality.measures["residual"] < 0.006
+
+
+def test_better_results_have_lower_ranks():
+    ranks = [
+        Quality(flag, (), {"residual": residual}).rank for flag in ("good", "doubtful", "bad") for residual in (1, 2)
+    ]
+    assert ranks == sorted(ranks)
+    assert Quality("bad", (), {}).rank > Quality("bad", (), {"residual": 9.0}).rank
+
+
+def test_without_a_kernel_the_image_alone_is_judged():
+    observation, x = scene()
+    assert judge(observation, x, None).flag == "good"
+    assert "residual" not in judge(observation, x, None).measures
+    assert "residual" in judge(observation, x, None, observation.y).measures
+
+
+def test_spread_is_the_root_mean_square_radius():
+    kernel = torch.zeros(1, 1, 5, 5)
+    kernel[0, 0, 1, 2] = kernel[0, 0, 3, 2] = 0.5
+    assert spread(kernel) == pytest.approx(1.0)
+    assert spread(delta(7)) == 0
+
+
+def test_ringing_and_noise_are_less_sparse_whatever_their_scale():
+    x = cartoon(1, 1, (64, 64))
+    noisy = x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    assert sparsity(x) < sparsity(noisy) <= 1
+    assert sparsity(x) == pytest.approx(sparsity(0.1 * x), rel=1e-3)
+
+
+def sample(name: str) -> torch.Tensor:
+    with Image.open(SAMPLES / f"{name}.png") as image:
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def test_the_sample_is_good():
+    config = resolve({"run.threads": 1, "run.crop": 224}, registry=registry())
+    result = deblur(sample("sample_blurry"), config)
+    assert result.quality.flag == "good", result.quality.reasons
+    assert result.attempts == 1
+    assert 5 < result.quality.measures["spread"] < 12
+
+
+def test_a_sharp_picture_is_not_passed_off_as_deblurred():
+    config = resolve({"run.threads": 1}, registry=registry())
+    result = deblur(sample("sample_sharp"), config)
+    assert result.quality.flag == "doubtful"
+    assert "blur was found" in result.quality.reasons[0]
+    assert not any("border" in reason for reason in result.quality.reasons)
+
+
+def test_noise_of_the_observation_is_what_the_residual_is_compared_with():
+    observation = observe(scene(0.02)[0].y)
+    assert float(observation.noise) == pytest.approx(0.02, rel=0.3)
