@@ -17,7 +17,7 @@ from deblurkit.ops.fourier import difference_powers, fast_size, kernel_spectrum
 from deblurkit.ops.gradients import forward_differences, forward_differences_adjoint
 
 PENALTY_GROWTH = 2.0
-LARGEST_PENALTY = 1e5
+LARGEST_PENALTY = 1e3
 RESTART_FACTORS = (2.0, 0.5, 4.0, 0.25)
 """Weights of further attempts, relative to the first: a picture with few strong edges wants less."""
 

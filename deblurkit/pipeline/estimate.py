@@ -20,6 +20,8 @@ SMALLEST_WINDOW = 5
 """Kernel window at the coarsest scale, in pixels: small enough that a start without any guess finds it."""
 SMALLEST_SIDE = 32
 """No scale's picture is smaller than this."""
+POLISH_NOISE = 0.004
+"""Noise level from which the last rounds do harm: their images hold noise that a kernel of dots explains."""
 POLISH_GROWTH = 2
 """Pixels by which an automatic window may grow on every side in the last rounds."""
 HISTORY = 200
@@ -180,7 +182,9 @@ def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, listene
     The kernel stays where it is meanwhile, so that the image can go on from round to round; it is recentred at the end.
     """
     assert found.kernel is not None
-    rounds = parts.config.run.polish
+    rounds = parts.config.run.polish if float(found.observation.noise.mean()) < POLISH_NOISE else 0
+    if rounds == 0:
+        return
     side = min(scale.limit, 2 * radius_of(found.kernel) + 1 + 2 * POLISH_GROWTH) if automatic else scale.limit
     problem = parts.problem(found.observation, (side, side), torch.Generator())
     problem.kernel.fit(crop_kernel(found.kernel, problem.kernel.size))
