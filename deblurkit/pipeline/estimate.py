@@ -136,6 +136,9 @@ def estimate(
         if found.stopped:
             if found.kernel is not None and scale is not scales[-1]:
                 found.kernel = resample_kernel(found.kernel, 1 / scale.factor, (scales[-1].limit,) * 2)
+                if parts.final_class is None:  # nothing else makes an image of that kernel
+                    height, width = (side + scales[-1].limit - 1 for side in observation.size)
+                    found.latent = resample_image(latent, (height, width))
             break
     if parts.closed_kernel and parts.final_class is not None and not found.stopped:
         polish(found, parts, scales[-1], automatic, listener)
