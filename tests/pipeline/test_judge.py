@@ -83,6 +83,14 @@ def test_black_and_flat_images():
     assert "the image is much darker or brighter than the blurry one" in judge(observation, x - 0.3, KERNEL).reasons
 
 
+def test_more_contrast_than_deblurring_gives_is_ringing():
+    observation, x = scene()
+    ringing = x + 0.3 * torch.sin(torch.arange(x.shape[-1]) * 3.0)
+    quality = judge(observation, ringing, KERNEL, blur_by_definition(x, KERNEL))
+    assert quality.flag == "doubtful"
+    assert "times the contrast of the blurry one" in quality.reasons[0]
+
+
 def test_a_flat_picture_has_no_blur_to_find():
     y = torch.full((1, 1, 40, 40), 0.5)
     quality = judge(Observation.of(y, 0.0), torch.full((1, 1, 44, 44), 0.5), torch.full((1, 1, 5, 5), 0.04))

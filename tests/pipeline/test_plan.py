@@ -114,8 +114,7 @@ def test_the_crop_lies_where_the_texture_is():
 
 def test_lamps_and_one_strong_edge_do_not_attract_the_crop():
     y = 0.3 * half_sky()
-    for row in range(20, 140, 8):
-        y[..., row : row + 4, 20:140:8] = 1.0  # a sign of lamps, at the sensor's limit
+    y[..., 20:140:3, 20:140:3] = 1.0  # a sign of lamps, at the sensor's limit
     y[..., 180:, :40] = 0.9
     top, left, _, _ = textured_crop(y, 150)
     assert top >= 190
