@@ -129,13 +129,14 @@ def prepare(
     run = parts.config.run
     # networks hold many feature maps of the picture's size, closed forms little more than the picture
     features = frame.y.numel() if parts.closed_kernel or parts.fixed_kernel else NETWORK_FEATURES * frame.y.numel()
-    device, threads = choose_device(run.device), set_threads(run.threads, features)
+    device = choose_device(run.device)
     wanted, size_recipe = run.kernel_size == AUTO, ""
     size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
     if wanted and not parts.closed_kernel and not parts.fixed_kernel:
         if scouting:
             size = scout(frame, parts, components, listener)
         wanted, size_recipe = not scouting, "" if scouting else run.size_recipe
+    threads = set_threads(run.threads, features)  # the scout has chosen its own
     return make_plan(
         frame.y, parts, kernel_size=size, automatic=wanted, device=device, threads=threads, size_recipe=size_recipe
     )

@@ -96,6 +96,16 @@ def test_devices_that_are_absent_are_refused():
         prepare(observe(cartoon(1, 1, (64, 64))), parts_of(run__device="cuda:99"), registry())
 
 
+def test_the_threads_of_a_network_are_not_those_of_the_scout(monkeypatch):
+    asked = []
+    monkeypatch.setattr("deblurkit.pipeline.deblur.set_threads", lambda count, values: asked.append(values) or 1)
+    flags = SMALL_NETWORK | {"run.largest_kernel": 9}
+    parts = Parts.load(resolve(flags, registry=registry()), registry())
+    prepare(observe(cartoon(1, 1, (64, 64))), parts, registry())
+    assert len(asked) == 2
+    assert asked[-1] == max(asked), "the last one is the network's"
+
+
 def half_sky() -> torch.Tensor:
     """Sky in the upper half, houses in the lower right quarter (1, 1, 400, 600)."""
     y = torch.full((1, 1, 400, 600), 0.7) + 0.002 * torch.randn(
