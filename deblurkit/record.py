@@ -7,6 +7,7 @@ import math
 import platform
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,8 +36,13 @@ def summary(result: Result, config: Config, *, source: Path, image: Path, kernel
         "attempts": result.attempts,
         "stopped": result.stopped,
         "plan": plan_document(result.plan, config.run.precision),
-        "config": config.to_json(),
+        "config": settled(config, result.plan).to_json(),
     }
+
+
+def settled(config: Config, plan: Plan) -> Config:
+    """The configuration with the number of threads that was chosen, on which the last digits of sums depend."""
+    return replace(config, run=replace(config.run, threads=plan.threads))
 
 
 def plan_document(plan: Plan, precision: str) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def write_record(folder: Path, result: Result, config: Config, components: Regis
     for path, text in zip(
         record_files(folder),
         (
-            json.dumps(config.to_json(), indent=2) + "\n",
+            json.dumps(settled(config, result.plan).to_json(), indent=2) + "\n",
             lines(result.history),
             json.dumps(environment(components, str(result.plan.device)), indent=2) + "\n",
         ),

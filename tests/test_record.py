@@ -59,6 +59,12 @@ def test_the_summary_has_everything(result):
     assert made["config"] == CONFIG.to_json()
 
 
+def test_the_threads_that_were_chosen_are_recorded(result, tmp_path):
+    open_ = replace(CONFIG, run=replace(CONFIG.run, threads=0))
+    write_record(tmp_path, result, open_, registry(), overwrite=False)
+    assert json.loads((tmp_path / "config.json").read_text())["run"]["threads"] == result.plan.threads == 1
+
+
 def test_without_a_kernel_there_is_null(result):
     made = document(replace(result, kernel=None), None)
     assert made["kernel"] is None
