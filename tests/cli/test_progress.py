@@ -110,16 +110,14 @@ def test_no_color_takes_the_colours_away_but_not_the_bar(picture):
     assert colours == []
 
 
-def test_quiet_shows_no_bar(picture):
-    _, _, seen = on_a_terminal(picture, *LONG, "-q", "--time-budget", "0.2")
-    assert "estimate  " not in seen
-    assert "\x1b[?25l" not in seen
-    assert all(line.startswith("Warning: ") for line in screen(seen))
-
-
-def test_a_dumb_terminal_gets_plain_lines(picture):
-    _, _, seen = on_a_terminal(picture, *LONG, "--time-budget", "0.2", TERM="dumb")
-    assert "\x1b[?25l" not in seen
+@pytest.mark.parametrize(("quiet", "terminal"), [(True, "xterm"), (False, "dumb")])
+def test_where_a_bar_is_not_wanted_or_cannot_be_drawn_there_is_none(capsys, monkeypatch, quiet, terminal):
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with console.ProgressDisplay("a.png", quiet=quiet) as display:
+        assert display.live is None
+        display.update(Progress("estimate", done=5, total=9))
+    assert capsys.readouterr().err == ""
 
 
 def test_elsewhere_a_plain_line_every_ten_seconds(capsys, clock):

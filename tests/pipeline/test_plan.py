@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -98,7 +100,8 @@ def test_devices_that_are_absent_are_refused():
 
 def test_the_threads_of_a_network_are_not_those_of_the_scout(monkeypatch):
     asked = []
-    monkeypatch.setattr("deblurkit.pipeline.deblur.set_threads", lambda count, values: asked.append(values) or 1)
+    module = sys.modules["deblurkit.pipeline.deblur"]  # the function of that name hides it
+    monkeypatch.setattr(module, "set_threads", lambda count, values: asked.append(values) or 1)
     flags = SMALL_NETWORK | {"run.largest_kernel": 9}
     parts = Parts.load(resolve(flags, registry=registry()), registry())
     prepare(observe(cartoon(1, 1, (64, 64))), parts, registry())
