@@ -55,7 +55,9 @@ class RunParams(Params):
     crop: int = param(640, "Side of the textured crop on which the kernel is estimated; 0 takes all.", min=0)
     scales: int = param(1, "Levels of the pyramid, coarse to fine; 0 chooses by the kernel size.", min=0, max=20)
     scale_ratio: float = param(2**0.5, "Ratio of the sizes of neighbouring levels.", above=1.0, max=4.0)
-    starts: int = param(1, "Starts that are always tried; the best result is kept.", min=1)
+    starts: int | Literal["auto"] = param(
+        "auto", "Starts that are always tried, the best is kept; auto: by noise.", min=1
+    )
     restarts: int = param(1, "Further starts, tried while the best result is judged bad.", min=0)
     polish: int = param(8, "Rounds of last step and closed-form kernel at the end, where the kernel has one.", min=0)
     time_budget: float = param(0.0, "Seconds after which the best so far is taken; 0 never does.", min=0.0)

@@ -59,6 +59,7 @@ def plan_document(plan: Plan, precision: str) -> dict[str, Any]:
         "scales": [round(scale.factor, 4) for scale in plan.scales],
         "device": str(plan.device),
         "threads": plan.threads,
+        "starts": plan.starts,
         "precision": precision,
     }
 

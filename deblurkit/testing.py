@@ -38,7 +38,7 @@ from deblurkit.specs import (
 
 SIZE = (48, 56)
 KERNEL_SIZE = (7, 9)
-NOISE = 0.005
+NOISE = 0.002
 
 
 def cartoon(batch: int, channels: int, size: tuple[int, int], seed: int = 0) -> Tensor:

@@ -51,9 +51,9 @@ class ImagePrior(nn.Module, Generic[P]):
         Args:
             observation: Blurry picture; it may differ in size from the one given at construction.
             kernel: (B, 1, h, w), non-negative, sum 1, true convolution.
-            progress: How far an estimation has come at this scale: 0 at its start, below 1 while the kernel still moves.
-                A prior may then relax its weights, and go on where its last call for a kernel of this size ended instead
-                of starting anew. 1 is plain non-blind deconvolution.
+            progress: How far an estimation has come at this scale: 0 at its start, below 1 while the kernel still
+                moves. A prior may then relax its weights, and go on where its last call for a kernel of this size
+                ended instead of starting anew. 1 is plain non-blind deconvolution.
 
         Returns:
             (B, C, H + h - 1, W + w - 1).

@@ -42,3 +42,9 @@ class Optimizer(Generic[P]):
     def steps(self, problem: Problem) -> Iterator[Step]:
         """Minimise, yielding after every step; the priors of ``problem`` hold the state."""
         raise NotImplementedError
+
+    @classmethod
+    def restarted(cls, params: P, attempt: int) -> P:
+        """Parameters for the given further attempt (1, 2, ...); the default keeps them."""
+        del attempt
+        return params

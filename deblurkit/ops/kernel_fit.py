@@ -13,8 +13,8 @@ def fit_kernel(sharp: Tensor, blurry: Tensor, start: Tensor, *, ridge: Tensor, s
     """Minimise ||k * sharp - blurry||^2 + ridge ||k||^2 + smooth ||grad k||^2 over k >= 0, on a periodic grid.
 
     The normal matrix is a convolution with the autocorrelation of ``sharp``, of which only lags within the window
-    matter, so a step costs two FFTs of twice the window, not of the picture. Accelerated projected gradient (Beck and Teboulle
-    2009); few steps regularise by stopping early.
+    matter, so a step costs two FFTs of twice the window, not of the picture. Accelerated projected gradient (Beck and
+    Teboulle 2009); few steps regularise by stopping early.
 
     Args:
         sharp: Spectra ``rfft2`` (B, C, H, W // 2 + 1) of the sharp pictures on the grid.

@@ -34,9 +34,9 @@ def ssim_map(a: Tensor, b: Tensor, *, padding: Padding) -> Tensor:
         raise ValueError(f"ssim: the pictures differ in shape, {tuple(a.shape)} and {tuple(b.shape)}")
     if padding == "valid" and min(a.shape[-2:]) < WINDOW:
         raise ValueError(f"ssim: {a.shape[-2]}x{a.shape[-1]} is smaller than the {WINDOW}x{WINDOW} window")
-    moments = torch.stack((a, b, a * a, b * b, a * b))
-    mean_a, mean_b, square_a, square_b, product = _window(moments.flatten(0, 2), padding).unflatten(
-        0, moments.shape[:3]
+    # one after the other: a convolution in double precision takes many times the memory of its input
+    mean_a, mean_b, square_a, square_b, product = (
+        _window(one.flatten(0, 1), padding).unflatten(0, one.shape[:2]) for one in (a, b, a * a, b * b, a * b)
     )
     variances = square_a - mean_a.square() + square_b - mean_b.square()
     covariance = product - mean_a * mean_b

@@ -7,6 +7,7 @@ and the alternating variant of SelfDeblur (Ren et al., CVPR 2020, algorithm 1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -49,6 +50,11 @@ class Alternating(Optimizer[AlternatingParams]):
             with torch.no_grad():
                 loss, terms = problem.loss(x, index)
             yield Step(index, p.iterations, loss, x, terms)
+
+    @classmethod
+    def restarted(cls, params: AlternatingParams, attempt: int) -> AlternatingParams:
+        """Every other attempt treats the coarse scales the other way: each goes astray on pictures of its own."""
+        return replace(params, marginal=not params.marginal) if attempt % 2 else params
 
 
 def integrate_out(problem: Problem, rounds: int) -> Iterator[Step]:

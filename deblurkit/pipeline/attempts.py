@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from deblurkit.config import AUTO
 from deblurkit.core import Observation
 from deblurkit.kernels import check_kernel_fits
 from deblurkit.pipeline.estimate import Estimate, estimate, radius_of
-from deblurkit.pipeline.judge import Quality, judge, sparsity
+from deblurkit.pipeline.judge import Quality, judge
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.plan import Plan
 from deblurkit.pipeline.progress import Listener, Progress
@@ -39,7 +40,7 @@ def best_attempt(
 ) -> tuple[Candidate, int]:
     """Make attempts until one is good enough.
 
-    ``run.starts`` attempts are always made; up to ``run.restarts`` more while the best is bad.
+    The plan's starts are always made; up to ``run.restarts`` more while the best is bad.
 
     Args:
         observation: The part of the picture that the plan's crop shows, with all its channels, on the plan's device.
@@ -53,13 +54,13 @@ def best_attempt(
     """
     run = parts.config.run
     candidates: list[Candidate] = []
-    for attempt in range(run.starts + run.restarts):
-        if attempt >= run.starts and min(c.quality.rank for c in candidates)[0] < BAD_RANK:
+    for attempt in range(plan.starts + run.restarts):
+        if attempt >= plan.starts and min(c.quality.rank for c in candidates)[0] < BAD_RANK:
             break
         found = find(observation, parts, plan, attempt, deadline, listener)
         listener(Progress("judge", attempt + 1))
         candidates.append(conclude(observation, parts, found))
-        if found.stopped in ("interrupted", "time budget"):
+        if found.stopped in ("interrupted", "time budget") or not plan.scales or time.monotonic() > deadline:
             break
     return min(candidates, key=lambda candidate: candidate.quality.rank), len(candidates)
 
@@ -68,13 +69,23 @@ BAD_RANK = 2
 """First number of the rank of a bad result."""
 
 
+def estimated_part(observation: Observation, plan: Plan) -> Observation:
+    """The channels that the estimation looks at."""
+    return observation.luma() if plan.estimated_channels < plan.channels else observation
+
+
 def find(
-    observation: Observation, parts: Parts, plan: Plan, attempt: int, deadline: float, listener: Listener
+    observation: Observation,
+    parts: Parts,
+    plan: Plan,
+    attempt: int,
+    deadline: float,
+    listener: Listener,
 ) -> Estimate:
     """One attempt's estimate; where nothing is to be estimated, the given kernel."""
     if plan.scales:
         found = estimate(
-            observation.luma() if plan.estimated_channels < plan.channels else observation,
+            estimated_part(observation, plan),
             parts,
             list(plan.scales),
             automatic=plan.automatic,
@@ -93,10 +104,10 @@ def find(
 
 
 def trim(found: Estimate) -> None:
-    """Cut an automatic kernel, and the latent image with it, to the smallest centred square that holds all of it."""
+    """Cut an automatic kernel, and the latent image with it, to the smallest centred square with an empty frame."""
     assert found.kernel is not None
     assert found.latent is not None
-    side = 2 * max(1, radius_of(found.kernel)) + 1
+    side = 2 * radius_of(found.kernel) + 3
     spare = (found.kernel.shape[-1] - side) // 2
     if spare > 0:
         inner = (..., slice(spare, -spare), slice(spare, -spare))
@@ -112,13 +123,10 @@ def conclude(observation: Observation, parts: Parts, found: Estimate) -> Candida
     if parts.final_class is not None and found.kernel is not None:
         margin = found.kernel.shape[-2] // 2, found.kernel.shape[-1] // 2
         restored = parts.restorer(observation, margin).restore(observation, found.kernel)
-    if restored is None or (own is not None and parts.config.final.name == AUTO and keeps(own, restored)):
-        assert own is not None
-        quality = judge(observation, own, found.kernel, found.blurred)
-        return Candidate(found, own, False, quality)
-    return Candidate(found, restored, True, judge(observation, restored, found.kernel))
-
-
-def keeps(own: Tensor, restored: Tensor) -> bool:
-    """Whether the estimation's own image is better: a restored one that is less sparse rings or is noisy."""
-    return sparsity(own) < sparsity(restored)
+    candidates = []
+    if restored is not None:
+        candidates.append(Candidate(found, restored, True, judge(observation, restored, found.kernel)))
+    if own is not None and (restored is None or parts.config.final.name == AUTO):
+        candidates.append(Candidate(found, own, False, judge(observation, own, found.kernel, found.blurred)))
+    # the first of equals: a restored image is usually the better one
+    return min(candidates, key=lambda candidate: candidate.quality.rank[0])

@@ -107,7 +107,7 @@ def expect(frame: Observation, parts: Parts, plan: Plan) -> Cost:
     closed = not plan.scales or plan.size_recipe or not moves(parts)
     if plan.scales and closed:
         work = plan.estimated_channels * padded(plan.crop[2:], plan.kernel_size)
-        seconds = ESTIMATE_PAIRS * pair_seconds(plan.crop[2:], plan) * parts.config.run.starts
+        seconds = ESTIMATE_PAIRS * pair_seconds(plan.crop[2:], plan) * plan.starts
     if plan.scales and moves(parts):
         trained, steps = trial(frame, parts, plan)
         memory += trained
@@ -163,7 +163,7 @@ def trial(frame: Observation, parts: Parts, plan: Plan) -> tuple[int, float | No
     if not done or len(times) < 2:
         return memory, None
     each = (times[-1] - times[0]) / (len(times) - 1)
-    scales = sum(scale.factor**2 for scale in plan.scales) * parts.config.run.starts
+    scales = sum(scale.factor**2 for scale in plan.scales) * plan.starts
     return memory, each * area * scales * total * len(times) / done
 
 

@@ -99,7 +99,7 @@ def deblur(
         kernel=None if kernel is None else kernel.cpu(),
         quality=best.quality,
         plan=plan,
-        restored=best.restored,
+        restored=best.restored or plan.cropped,
         history=best.estimate.history,
         attempts=attempts,
         stopped=best.estimate.stopped,
@@ -138,7 +138,14 @@ def prepare(
         wanted, size_recipe = not scouting, "" if scouting else run.size_recipe
     threads = set_threads(run.threads, features)  # the scout has chosen its own
     return make_plan(
-        frame.y, parts, kernel_size=size, automatic=wanted, device=device, threads=threads, size_recipe=size_recipe
+        frame.y,
+        parts,
+        kernel_size=size,
+        automatic=wanted,
+        noise=float(frame.noise.mean()),
+        device=device,
+        threads=threads,
+        size_recipe=size_recipe,
     )
 
 

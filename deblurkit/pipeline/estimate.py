@@ -20,7 +20,7 @@ SMALLEST_WINDOW = 5
 """Kernel window at the coarsest scale, in pixels: small enough that a start without any guess finds it."""
 SMALLEST_SIDE = 32
 """No scale's picture is smaller than this."""
-POLISH_NOISE = 0.004
+NOISY = 0.004
 """Noise level from which the last rounds do harm: their images hold noise that a kernel of dots explains."""
 POLISH_GROWTH = 2
 """Pixels by which an automatic window may grow on every side in the last rounds."""
@@ -141,7 +141,10 @@ def estimate(
                     found.latent = resample_image(latent, (height, width))
             break
     if parts.closed_kernel and parts.final_class is not None and not found.stopped:
-        polish(found, parts, scales[-1], automatic, listener)
+        try:
+            polish(found, parts, scales[-1], automatic, deadline, listener)
+        except KeyboardInterrupt:
+            found.stopped = "interrupted"
     return found
 
 
@@ -157,7 +160,7 @@ def minimise(
         image = problem.image()
     try:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=parts.config.run.precision == "bfloat16"):
-            for step in parts.optimizer().steps(problem):
+            for step in parts.optimizer(found.attempt).steps(problem):
                 found.steps += 1
                 listener(
                     Progress(told.stage, told.attempt, told.scale, told.scales, step.index + 1, step.total, step.loss)
@@ -179,13 +182,13 @@ def minimise(
 
 
 @torch.no_grad()
-def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, listener: Listener) -> None:
+def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, deadline: float, listener: Listener) -> None:
     """Improve a closed-form kernel with the images of the last step, which are more faithful than a cartoon.
 
     The kernel stays where it is meanwhile, so that the image can go on from round to round; it is recentred at the end.
     """
     assert found.kernel is not None
-    rounds = parts.config.run.polish if float(found.observation.noise.mean()) < POLISH_NOISE else 0
+    rounds = parts.config.run.polish if float(found.observation.noise.mean()) < NOISY else 0
     if rounds == 0:
         return
     side = min(scale.limit, 2 * radius_of(found.kernel) + 1 + 2 * POLISH_GROWTH) if automatic else scale.limit
@@ -195,10 +198,12 @@ def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, listene
     for index in range(rounds):
         x = restorer.restore(found.observation, problem.kernel.kernel(), progress=index / rounds)
         problem.kernel.estimate(x, found.observation, progress=1.0)
-        found.latent = x
+        # kept after every round, in case there is no next one
+        found.kernel, found.latent, found.blurred = recentre(problem.kernel.kernel()), x, None
         listener(Progress("polish", found.attempt + 1, done=index + 1, total=rounds))
-    found.kernel = recentre(problem.kernel.kernel())
-    found.blurred = None
+        if time.monotonic() > deadline:
+            found.stopped = "time budget"
+            break
 
 
 def at_scale(observation: Observation, factor: float) -> Observation:
@@ -224,9 +229,9 @@ def window(scale: Scale, kernel: Tensor | None, ratio: float, automatic: bool) -
 
 
 def radius_of(kernel: Tensor) -> int:
-    """Largest distance in rows or columns of a value above zero from the centre of (1, 1, h, w)."""
+    """Largest distance in rows or columns of a value above 0 from the centre of (1, 1, h, w), or 0."""
     places = torch.nonzero(kernel[0, 0] > 0) - torch.tensor(kernel.shape[-2:], device=kernel.device) // 2
-    return int(places.abs().max())
+    return int(places.abs().max()) if len(places) else 0
 
 
 def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Tensor | None, ratio: float) -> None:

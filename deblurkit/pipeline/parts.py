@@ -84,9 +84,12 @@ class Parts:
         """Whether there is a convolution kernel to restore with, to show and to judge."""
         return Offer.KERNEL in self.kernel_offers
 
-    def optimizer(self) -> Optimizer[Any]:
-        """A new optimizer."""
-        optimizer: Optimizer[Any] = self.optimizer_class(self.config.optimizer.params)
+    def optimizer(self, attempt: int = 0) -> Optimizer[Any]:
+        """A new optimizer for the given attempt."""
+        params = self.config.optimizer.params
+        optimizer: Optimizer[Any] = self.optimizer_class(
+            self.optimizer_class.restarted(params, attempt) if attempt else params
+        )
         return optimizer
 
     def problem(

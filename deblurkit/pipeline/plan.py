@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deblurkit.config import AUTO
 from deblurkit.errors import RunError
 from deblurkit.ops.gradients import forward_differences
-from deblurkit.pipeline.estimate import Scale, pyramid
+from deblurkit.pipeline.estimate import NOISY, Scale, pyramid
 from deblurkit.pipeline.parts import Parts
 from deblurkit.specs import Offer
 
@@ -20,6 +21,8 @@ SATURATION = 0.98
 """From this value on a pixel is taken for saturated when the crop is chosen."""
 GLARE = 4
 """So many pixels around a saturated one are not believed either: their steps belong to the sensor's limit."""
+NOISY_STARTS = 4
+"""Starts of a noisy picture, where nobody says otherwise."""
 LARGEST_SHARE = 3
 """The automatic kernel window takes at most one part in this many of the picture's smaller side."""
 
@@ -38,6 +41,8 @@ class Plan:
         scales: The pyramid, coarse to fine; empty where nothing is to be estimated.
         device: Where it runs.
         threads: CPU threads.
+        starts: Starts that are always tried.
+        noise: Noise level of the picture's channels.
         size_recipe: Recipe that will find the kernel size before all else, or empty; until then ``kernel_size`` is the
             largest one.
     """
@@ -51,6 +56,7 @@ class Plan:
     scales: tuple[Scale, ...]
     device: torch.device
     threads: int
+    starts: int
     size_recipe: str = ""
 
     @property
@@ -67,6 +73,7 @@ def make_plan(
     automatic: bool,
     device: torch.device,
     threads: int,
+    noise: float = 0.0,
     size_recipe: str = "",
 ) -> Plan:
     """Decide everything about one picture.
@@ -78,6 +85,7 @@ def make_plan(
         automatic: Whether the window is found during the estimation.
         device: Where it will run.
         threads: CPU threads.
+        noise: Noise level of the picture's channels.
         size_recipe: Recipe that will find the kernel size before all else, or empty.
 
     Raises:
@@ -114,8 +122,14 @@ def make_plan(
         scales=tuple(scales),
         device=device,
         threads=threads,
+        starts=usual_starts(noise * (estimated / channels) ** 0.5, parts) if run.starts == AUTO else int(run.starts),
         size_recipe=size_recipe,
     )
+
+
+def usual_starts(noise: float, parts: Parts) -> int:
+    """How many starts a picture is worth: closed forms are quick, and under noise one start alone may go astray."""
+    return NOISY_STARTS if parts.closed_kernel and noise >= NOISY else 1
 
 
 def textured_crop(y: Tensor, side: int) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from PIL import Image
 from deblurkit.config import resolve
 from deblurkit.core import Observation
 from deblurkit.pipeline import deblur, observe
-from deblurkit.pipeline.judge import Quality, judge, sparsity, spread
+from deblurkit.pipeline.judge import Quality, judge, spread
 from deblurkit.registry import registry
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
 
@@ -158,18 +158,6 @@ def test_spread_is_the_root_mean_square_radius():
     kernel[0, 0, 1, 2] = kernel[0, 0, 3, 2] = 0.5
     assert spread(kernel) == pytest.approx(1.0)
     assert spread(delta(7)) == 0
-
-
-def test_ringing_and_noise_are_less_sparse_whatever_their_scale():
-    x = cartoon(1, 1, (64, 64))
-    noisy = x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    assert sparsity(x) < sparsity(noisy) <= 1
-    assert sparsity(x) == pytest.approx(sparsity(0.1 * x), rel=1e-3)
-
-
-def sample(name: str) -> torch.Tensor:
-    with Image.open(SAMPLES / f"{name}.png") as image:
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def test_the_sample_is_good():
