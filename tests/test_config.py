@@ -147,7 +147,7 @@ def test_a_base_is_found_beside_its_file(parts, written):
         ("data_term.x = 3", "data_term.x: no such parameter; 'square' has none (blind.toml)"),
         ("image_prior.weight = -1", "image_prior.weight: must be a finite number with x>=0, not -1 (blind.toml)"),
         ("image_prior.weight = nan", "image_prior.weight: must be a finite number with x>=0, not nan (blind.toml)"),
-        ("run.starts = true", "run.starts: must be an integer with x>=1, not True (blind.toml)"),
+        ("run.starts = true", "run.starts: must be 'auto' or an integer with x>=1, not True (blind.toml)"),
         ("run.kernel_size = 20", "run.kernel_size: must be 'auto' or an odd integer with x>=3, not 20 (blind.toml)"),
         ("run.name = 'x'", "run.name: no such parameter; it has "),
         ("kernel_size = 21", "kernel_size: no such section; did you mean 'run.kernel_size'? (blind.toml)"),

@@ -662,15 +662,15 @@ def test_out_is_a_file_for_one_input_and_a_folder_otherwise(tmp_path):
     assert output_paths([one], tmp_path / "x.tif")[0].kernel == tmp_path / "x.kernel.npy"
     assert output_paths([one], tmp_path / "v1.2")[0].image == tmp_path / "v1.2" / "a.png"
     assert [paths.image.name for paths in output_paths([one, two], tmp_path / "new")] == ["a.png", "b.jpg"]
+    assert output_paths([one, two], tmp_path / "x.png")[1].image == tmp_path / "x.png" / "b.jpg"
     (tmp_path / "dir.png").mkdir()
     assert output_paths([one], tmp_path / "dir.png")[0].image == tmp_path / "dir.png" / "a.png"
 
 
 def test_out_that_cannot_be_meant_is_refused(tmp_path):
-    one, two = Path("in/a.png"), Path("in/b.jpg")
+    one = Path("in/a.png")
     touch(tmp_path, "notes")
     for inputs, out, words in (
-        ([one, two], tmp_path / "x.png", "2 pictures"),
         ([one], tmp_path / "x.gif", "cannot write .gif"),
         ([one], tmp_path / "notes", "is a file"),
     ):

@@ -21,7 +21,7 @@ SATURATION = 0.98
 """From this value on a pixel is taken for saturated when the crop is chosen."""
 GLARE = 4
 """So many pixels around a saturated one are not believed either: their steps belong to the sensor's limit."""
-NOISY_STARTS = 4
+NOISY_STARTS = 3
 """Starts of a noisy picture, where nobody says otherwise."""
 LARGEST_SHARE = 3
 """The automatic kernel window takes at most one part in this many of the picture's smaller side."""

@@ -166,10 +166,18 @@ def test_isotropic_penalty_does_not_care_about_direction():
     y[0, 0] = torch.sigmoid(2 * (rows - columns))
     delta, mask, weight = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 24, 24), torch.tensor([0.02])
     results = {
-        isotropic: deconvolve(y, delta, mask=mask, shrink=soft_shrink, weight=weight, second_order=0.0, isotropic=isotropic,
-                              iterations=200)
+        isotropic: deconvolve(
+            y,
+            delta,
+            mask=mask,
+            shrink=soft_shrink,
+            weight=weight,
+            second_order=0.0,
+            isotropic=isotropic,
+            iterations=200,
+        )
         for isotropic in (True, False)
-    }  # fmt: skip
+    }
     assert not torch.allclose(results[True], results[False], atol=1e-3)
     objectives = {
         kind: float(

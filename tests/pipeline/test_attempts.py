@@ -155,6 +155,6 @@ def test_an_automatic_kernel_is_cut_to_what_it_holds_and_the_image_with_it():
     trim(found)
     assert found.kernel is not None
     assert found.latent is not None
-    assert found.kernel.shape == (1, 1, 5, 5)
+    assert found.kernel.shape == (1, 1, 7, 7)
     assert float(found.kernel.sum()) == 1
-    assert found.latent.shape == (1, 1, 52, 60)
+    assert found.latent.shape == (1, 1, 54, 62)
