@@ -44,7 +44,7 @@ class HyperLaplacianParams(Params):
     exponent: float = param(0.8, "Exponent of the gradient magnitude, when restoring.", above=0.0, max=1.0)
     second_order: float = param(0.25, "Weight of second differences relative to first ones, when restoring.", min=0.0)
     iterations: int = param(30, "Rounds of the splitting, when restoring.", min=1)
-    rough_iterations: int = param(8, "The same while the kernel still moves; every call goes on from the last.", min=1)
+    rough_iterations: int = param(7, "The same while the kernel still moves; every call goes on from the last.", min=1)
     energy_weight: float = param(2e-2, "Weight of the energy, for gradient optimizers.", min=0.0)
     energy_exponent: float = param(0.66, "Exponent of the energy, for gradient optimizers.", above=0.0, max=2.0)
 

@@ -15,8 +15,6 @@ from deblurkit.ops.simplex import keep_components, normalise, recentre
 FULL_THRESHOLD = 0.01
 FAINTEST = 0.2
 """Noise level from which the full threshold is right, and the least share of it, for a kernel from a good image."""
-GOOD_COMPONENT = 2.0
-"""A kernel from a good image has fewer and larger parts."""
 BREAKING = 0.005
 """Noise level from which thin lines break into dots, so that dots side by side count as one part."""
 NOTHING = 1e-20
@@ -56,12 +54,12 @@ class Convolution(KernelPrior[ConvolutionParams]):
         raw = least_squares(x, observation, self.kernel(), self.params)
         noise = float(observation.noise.mean())
         rough = progress < 1.0
-        bridge = 1.0 if rough else min(1.0, max(FAINTEST, noise / FULL_THRESHOLD))
+        share = 1.0 if rough else min(1.0, max(FAINTEST, noise / FULL_THRESHOLD))
         kernel = keep_components(
             normalise(raw),
-            strong=self.params.strong,
-            weak=bridge * self.params.weak,
-            mass=self.params.component if rough else self.params.component * GOOD_COMPONENT,
+            strong=share * self.params.strong,
+            weak=share * self.params.weak,
+            mass=share * self.params.component,
             gap=int(noise > BREAKING),
         )
         self.fit(recentre(kernel) if rough else kernel)

@@ -50,7 +50,7 @@ class ConvolutionParams(Params):
 
     ridge: float = param(1e-4, "Weight of the kernel's energy in the closed form, relative to the image's.", min=0.0)
     smooth: float = param(2000.0, "Weight of the kernel's squared differences, times the noise variance.", min=0.0)
-    steps: int = param(60, "Projected gradient steps of the closed form.", min=1)
+    steps: int = param(50, "Projected gradient steps of the closed form.", min=1)
     strong: float = param(0.10, "A connected part of the kernel reaches this share of its maximum.", min=0.0, max=1.0)
     weak: float = param(0.03, "Values below this share of the maximum are cut.", min=0.0, max=1.0)
     component: float = param(0.05, "A connected part of the kernel holds this share of its mass.", min=0.0, max=1.0)

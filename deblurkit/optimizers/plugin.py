@@ -31,7 +31,7 @@ class AlternatingParams(Params):
     image_lr: float = param(1e-2, "Learning rate of the image prior's parameters.", above=0.0)
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
     marginal: bool = param(False, "With closed forms: integrate the image out at coarse scales (variational Bayes).")
-    marginal_iterations: int = param(12, "Rounds at a scale where the image is integrated out.", min=1)
+    marginal_iterations: int = param(10, "Rounds at a scale where the image is integrated out.", min=1)
     restored_scales: int = param(2, "Finest scales at which the image is restored even so.", min=0)
     milestones: tuple[int, ...] = param((), "Inner steps at which a part's learning rate is decayed.", min=1)
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)
