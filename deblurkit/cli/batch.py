@@ -273,7 +273,7 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     rows = {
         "output": facts["output"],
         "picture": f"{width} x {height} px, {facts['channels']} channels",
-        "estimated on": f"{facts['estimated_channels']} channels, {part}",
+        "estimated on": f"{facts['estimated_channels']} channel{'' if facts['estimated_channels'] == 1 else 's'}, {part}",
         "kernel": kernel,
         "scales": scales,
         "device": f"{facts['device']}, {facts['threads']} threads, {facts['precision']}",

@@ -32,7 +32,7 @@ RECIPE = "deconvolve"
 @output_options
 @click.pass_context
 def deconvolve(ctx: click.Context, images: tuple[Path, ...], kernel: Path, flip: bool, options: Options) -> int:
-    r"""Deblur pictures whose blur kernel is known.
+    """Deblur pictures whose blur kernel is known.
 
     The kernel is normalised to sum 1; even sides are padded to odd ones, with a note.
 
@@ -40,7 +40,7 @@ def deconvolve(ctx: click.Context, images: tuple[Path, ...], kernel: Path, flip:
     Examples:
       deblurkit deconvolve photo.jpg --kernel photo.kernel.npy
       deblurkit deconvolve frames/ -k psf.mat -o sharp/
-    """
+    """  # noqa: D301  click wants a real backspace before text that it must not wrap
     from deblurkit.cli.batch import process
     from deblurkit.cli.console import note
     from deblurkit.kernels import read_kernel

@@ -15,7 +15,7 @@ from deblurkit.cli.options import Options, output_options
 @output_options
 @click.pass_context
 def run(ctx: click.Context, images: tuple[Path, ...], options: Options) -> int:
-    r"""Deblur pictures whose blur is unknown.
+    """Deblur pictures whose blur is unknown.
 
     IMAGE is a picture, a folder of pictures, or a pattern. The deblurred picture is written beside it as
     STEM.deblurred.SUFFIX, and its blur kernel as STEM.deblurred.kernel.npy and .kernel.png.
@@ -25,7 +25,7 @@ def run(ctx: click.Context, images: tuple[Path, ...], options: Options) -> int:
       deblurkit run photo.jpg
       deblurkit run holiday/ -o sharp/
       deblurkit run photo.jpg --image-prior dip --kernel-prior fcn
-    """
+    """  # noqa: D301  click wants a real backspace before text that it must not wrap
     # heavy imports wait until there is something to do
     from deblurkit.cli.batch import process
 
