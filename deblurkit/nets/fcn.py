@@ -28,6 +28,6 @@ class KernelFCN(nn.Module):
         self.stack = nn.Sequential(*stack, nn.Linear(widths[-1], size[0] * size[1]))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map (B, inputs) to kernels (B, 1, h, w), >= 0, sum 1."""
-        weights = torch.softmax(self.stack(z), dim=-1)
+        """Map (B, inputs) to kernels (B, 1, h, w), >= 0, sum 1, in the precision of ``z``, under autocast too."""
+        weights = torch.softmax(self.stack(z).to(z.dtype), dim=-1)
         return weights.reshape(-1, 1, *self.size)

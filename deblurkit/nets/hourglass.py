@@ -51,8 +51,9 @@ class Hourglass(nn.Module):
         self.head = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map noise (B, in_channels, H, W) to a picture (B, out_channels, H, W) in (0, 1)."""
-        return torch.sigmoid(self.head(self.body(z)))
+        """Map noise (B, in_channels, H, W) to a picture (B, out_channels, H, W) in (0, 1), as precise as ``z``."""
+        # under autocast the convolutions are coarser, and what is made of the picture must not be
+        return torch.sigmoid(self.head(self.body(z)).to(z.dtype))
 
 
 class HourglassScale(nn.Module):

@@ -8,10 +8,10 @@ import torch
 
 @contextmanager
 def seeded(generator: torch.Generator) -> Iterator[None]:
-    """Let layers that are built inside draw from ``generator``, and leave the global generator as it was."""
+    """Let layers that are built inside on the CPU draw from ``generator``; leave the global generators as they were."""
     seed = int(torch.randint(0, 2**31 - 1, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' generators too
         yield
 
 

@@ -71,7 +71,10 @@ def _grouped(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
     """Correlate every channel of every picture with its picture's weight."""
     batch, channels, height, width = x.shape
     weights = weight.expand(batch, -1, -1, -1).repeat_interleave(channels, dim=0)
-    flat = F.conv2d(x.reshape(1, batch * channels, height, width), weights, padding=padding, groups=batch * channels)
+    with torch.autocast(x.device.type, enabled=False):  # as precise as by FFT, which knows no low precision
+        flat = F.conv2d(
+            x.reshape(1, batch * channels, height, width), weights, padding=padding, groups=batch * channels
+        )
     return flat.reshape(batch, channels, *flat.shape[-2:])
 
 

@@ -129,7 +129,8 @@ def hyper_laplacian(x: Tensor, exponent: float, *, smoothing: float = 1e-6) -> T
         raise ValueError(f"exponent: must lie in (0, 2], got {exponent}")
     ramp = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     sobel = torch.stack((ramp, ramp.T))[:, None]
-    gradient = F.conv2d(x.sum(dim=1, keepdim=True), sobel, padding=1)
+    with torch.autocast(x.device.type, enabled=False):
+        gradient = F.conv2d(x.sum(dim=1, keepdim=True), sobel, padding=1)
     return (gradient.square().sum(dim=1) + smoothing).pow(exponent / 2).mean(dim=(1, 2))
 
 

@@ -90,10 +90,11 @@ def masked_ssim(a: Tensor, b: Tensor, mask: Tensor, *, padding: Padding) -> Tens
 
 
 def _window(flat: Tensor, padding: Padding) -> Tensor:
-    """Separable Gaussian mean of ``(N, H, W)``."""
+    """Separable Gaussian mean of ``(N, H, W)``; never in the low precision of autocast, which variances do not bear."""
     offsets = torch.arange(WINDOW, device=flat.device, dtype=flat.dtype) - WINDOW // 2
     taps = torch.exp(-offsets.square() / (2.0 * SIGMA**2))
     taps = taps / taps.sum()
     margin = WINDOW // 2 if padding == "same" else 0
-    rows = F.conv2d(flat[:, None], taps.view(1, 1, -1, 1), padding=(margin, 0))
-    return F.conv2d(rows, taps.view(1, 1, 1, -1), padding=(0, margin))[:, 0]
+    with torch.autocast(flat.device.type, enabled=False):
+        rows = F.conv2d(flat[:, None], taps.view(1, 1, -1, 1), padding=(margin, 0))
+        return F.conv2d(rows, taps.view(1, 1, 1, -1), padding=(0, margin))[:, 0]

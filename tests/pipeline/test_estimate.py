@@ -145,6 +145,18 @@ def test_a_stop_at_a_coarse_scale_gives_an_image_all_the_same(final):
     assert bool(result.image.isfinite().all())
 
 
+@pytest.mark.parametrize("kernel", ["fcn", "convolution", "dip"])
+def test_low_precision_is_for_the_networks_alone(kernel):
+    flags = {"image_prior.name": "dip", "image_prior.channels": 4, "image_prior.scales": 2, "kernel_prior.name": kernel}
+    flags |= {"data_term.name": "mse-then-ssim", "data_term.switch": 1, "optimizer.name": "joint"}
+    flags |= {"optimizer.iterations": 3, "run.precision": "bfloat16", "run.kernel_size": 9, "run.threads": 1}
+    flags |= {"run.restarts": 0, "final.name": "none"}
+    result = deblur(observation().y[..., :48, :48], resolve(flags, registry=registry()))
+    assert result.image.dtype == torch.float32
+    assert bool(result.image.isfinite().all())
+    assert result.stopped == ""
+
+
 def test_a_loss_that_is_no_number_ends_it(monkeypatch):
     from deblurkit.core import Problem
 
