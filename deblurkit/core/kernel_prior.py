@@ -31,6 +31,9 @@ class KernelPrior(nn.Module, Generic[P]):
         self.size = size
         self.generator = generator
         self.batch = observation.y.shape[0]
+        # a fixed kernel has no parameters that would know the device
+        self.register_buffer("no_energy", observation.y.new_zeros(self.batch), persistent=False)
+        self.no_energy: Tensor
 
     @property
     def margin(self) -> tuple[int, int]:
@@ -47,7 +50,7 @@ class KernelPrior(nn.Module, Generic[P]):
 
     def energy(self) -> Tensor:
         """S(k) as (B,); differentiable. Zero unless the prior has an opinion."""
-        return next(self.parameters(), torch.zeros(1)).new_zeros(self.batch)
+        return self.no_energy
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
         """Closed-form update: set the kernel to the best one for a fixed latent image (offer ``estimate``).

@@ -192,9 +192,10 @@ def effective_size(kernel: Tensor, *, fraction: float) -> Tensor:
     if not 0.0 < fraction <= 1.0:
         raise ValueError(f"fraction: must lie in (0, 1], got {fraction}")
     height, width = kernel.shape[-2:]
-    sums = torch.nn.functional.pad(kernel.detach().double(), (1, 0, 1, 0)).cumsum(dim=-2).cumsum(dim=-1)[:, 0]
+    values = kernel.detach().cpu().double()  # not every accelerator knows double precision
+    sums = torch.nn.functional.pad(values, (1, 0, 1, 0)).cumsum(dim=-2).cumsum(dim=-1)[:, 0]
     wanted = fraction * sums[:, -1, -1] * (1.0 - 1e-6)
-    sizes = torch.zeros(kernel.shape[0], dtype=torch.int64, device=kernel.device)
+    sizes = torch.zeros(kernel.shape[0], dtype=torch.int64)
     for side in range(1, max(height, width) + 1, 2):
         rows, columns = min(side, height), min(side, width)
         windows = (
@@ -205,4 +206,4 @@ def effective_size(kernel: Tensor, *, fraction: float) -> Tensor:
         )
         found = (windows.amax(dim=(1, 2)) >= wanted) & (sizes == 0)
         sizes = torch.where(found, side, sizes)
-    return sizes
+    return sizes.to(kernel.device)

@@ -163,7 +163,7 @@ def _judge_kernel(kernel: Tensor, measures: dict[str, float], bad: list[str], do
 
 def spread(kernel: Tensor) -> float:
     """Root mean square distance of a kernel (1, 1, h, w) from its centre of mass, in pixels."""
-    weights = kernel[0, 0].double()
+    weights = kernel[0, 0].detach().cpu().double()  # not every accelerator knows double precision
     squares = 0.0
     for axis in (0, 1):
         line = weights.sum(1 - axis)
