@@ -127,13 +127,20 @@ def test_a_kernel_that_is_missing_or_no_kernel_file(deblurkit, tmp_path, good):
         assert words in done.err
 
 
+def test_a_known_kernel_that_is_not_named(deblurkit, good):
+    done = deblurkit("run", str(good), "--kernel-prior", "known", "--image-prior", "hyper-laplacian")
+    assert done.code == 2
+    assert "kernel prior 'known': no kernel was given; name its file by --kernel-prior.file" in done.err
+    assert len(list(good.parent.iterdir())) == 1
+
+
 def test_a_kernel_larger_than_the_picture(deblurkit, tmp_path, good):
     done = deblurkit("deconvolve", str(good), "--kernel", kernel_file(tmp_path, np.ones((51, 101))))
     assert done.code == 2
     assert "The kernel (101 × 51) is larger than the picture (56 × 48 pixels)" in done.err
     done = deblurkit("run", str(good), "--kernel-size", "51")
     assert done.code == 1
-    assert "a kernel of 51 pixels is larger than the picture of 56x48; give a smaller --kernel-size" in done.err
+    assert "a kernel of 51 pixels is too large for the picture of 56x48" in done.err
     assert len(list(good.parent.iterdir())) == 1
 
 
