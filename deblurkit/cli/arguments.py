@@ -219,6 +219,12 @@ def flags_of(ctx: click.Context) -> dict[str, object]:
     return dict(ctx.meta[_META].flags)
 
 
+def recipe_of(ctx: click.Context) -> str:
+    """Return the recipe that was asked for, or an empty text."""
+    recipe: str = ctx.meta[_META].recipe
+    return recipe
+
+
 def config_of(ctx: click.Context, extra: Mapping[str, object] = {}) -> Config:
     """Return the configuration that a `ComponentCommand` was called with.
 

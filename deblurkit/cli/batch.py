@@ -272,8 +272,8 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     seconds = facts["expected_seconds"]
     rows = {
         "output": facts["output"],
-        "picture": f"{width} x {height} px, {facts['channels']} channels",
-        "estimated on": f"{facts['estimated_channels']} channel{'' if facts['estimated_channels'] == 1 else 's'}, {part}",
+        "picture": f"{width} x {height} px, {channels(facts['channels'])}",
+        "estimated on": f"{channels(facts['estimated_channels'])}, {part}",
         "kernel": kernel,
         "scales": scales,
         "device": f"{facts['device']}, {facts['threads']} threads, {facts['precision']}",
@@ -281,6 +281,11 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
         "time": "unknown" if seconds is None else f"about {duration(seconds)}, if this machine stays as busy as it is",
     }
     return [facts["input"], *(f"  {name:<13} {text}" for name, text in rows.items())]
+
+
+def channels(count: int) -> str:
+    """A number of channels as one would say it."""
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def duration(seconds: float) -> str:

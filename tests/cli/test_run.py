@@ -228,7 +228,7 @@ def test_a_dry_run_shows_the_plan_and_every_origin_and_writes_nothing(deblurkit,
     for words in (
         str(tmp_path / "out" / "a.png"),
         "56 x 48 px, 3 channels",
-        "1 channels, everything",
+        "1 channel, everything",
         "auto, at most",
         "cpu, 1 threads, float32",
         "GB",
@@ -347,3 +347,14 @@ def test_the_time_budget_ends_a_run_and_says_so(deblurkit, tmp_path):
     assert image["attempts"] == 1
     assert "the estimation ended early (time budget); the best image so far was written" in done.err
     assert (tmp_path / "a.deblurred.png").is_file()
+
+
+def test_what_stands_behind_named_parts_is_said(deblurkit, tmp_path):
+    source = save(tmp_path / "a.png")
+    args = ("run", str(source), "--dry-run", "--kernel-size", "9", "--image-prior", "total-variation")
+    assert deblurkit(*args).err == (
+        "The recipe 'custom' stands behind the parts that you named, not 'fast'; it brings kernel prior 'fcn', "
+        "data term 'mse-then-ssim', optimizer 'joint', final 'auto'. Name another by --recipe.\n"
+    )
+    assert deblurkit(*args, "--recipe", "custom").err == ""
+    assert deblurkit(*args[:-2]).err == ""
