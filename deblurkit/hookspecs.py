@@ -47,12 +47,12 @@ def deblurkit_image_priors() -> Iterable[ImagePriorSpec]:  # type: ignore[empty-
                 summary="Free pixels under isotropic total variation.",
                 params=TVParams,
                 target="deblurkit_tv.prior:TotalVariation",
-                offers={"parameters", "energy", "restore"},
+                offers={"parameters", "energy", "restore", "fit"},
                 reference="Rudin, Osher, Fatemi 1992",
             )
 
-    ``deblurkit_tv/prior.py`` holds ``class TotalVariation(ImagePrior)``, built as
-    ``TotalVariation(params, observation)``.
+    ``deblurkit_tv/prior.py`` holds ``class TotalVariation(ImagePrior[TVParams])``, built as
+    ``TotalVariation(params, observation, margin=(rows, columns), generator=generator)``; see `deblurkit.core`.
     """
 
 
@@ -83,6 +83,9 @@ def deblurkit_kernel_priors() -> Iterable[KernelPriorSpec]:  # type: ignore[empt
                 target="deblurkit_gauss.prior:Gauss",
                 offers={"parameters", "kernel"},
             )
+
+    ``deblurkit_gauss/prior.py`` holds ``class Gauss(KernelPrior[GaussParams])``, built as
+    ``Gauss(params, observation, size=(height, width), generator=generator)``; see `deblurkit.core`.
     """
 
 
@@ -113,6 +116,9 @@ def deblurkit_data_terms() -> Iterable[DataTermSpec]:  # type: ignore[empty-body
                 target="deblurkit_huber.term:Huber",
                 reference="Huber 1964",
             )
+
+    ``deblurkit_huber/term.py`` holds ``class Huber(DataTerm[HuberParams])``, built as ``Huber(params)``; see
+    `deblurkit.core`.
     """
 
 
@@ -144,6 +150,9 @@ def deblurkit_optimizers() -> Iterable[OptimizerSpec]:  # type: ignore[empty-bod
                 needs_image=({"parameters"},),
                 needs_kernel=({"parameters"},),
             )
+
+    ``deblurkit_lbfgs/optimizer.py`` holds ``class LBFGS(Optimizer[LBFGSParams])``, built as ``LBFGS(params)``; see
+    `deblurkit.core`.
     """
 
 

@@ -45,7 +45,7 @@ def deblurkit_optimizers() -> Iterator[OptimizerSpec]:
         summary="Image and kernel take turns, by closed forms where offered, else by Adam steps.",
         params=AlternatingParams,
         target="deblurkit.optimizers.alternating:Alternating",
-        needs_image=({"restore"}, {"parameters"}),
+        needs_image=({"restore", "fit"}, {"parameters"}),
         needs_kernel=({"estimate"}, {"parameters"}),
         reference="Tran et al. 2021, algorithm 1; Ren et al. 2020, algorithm 1",
     )

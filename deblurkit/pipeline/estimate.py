@@ -140,7 +140,7 @@ def estimate(
                     height, width = (side + scales[-1].limit - 1 for side in observation.size)
                     found.latent = resample_image(latent, (height, width))
             break
-    if parts.closed_kernel and parts.final_class is not None and not found.stopped:
+    if parts.closed_kernel and parts.many_scales and parts.final_class is not None and not found.stopped:
         try:
             polish(found, parts, scales[-1], automatic, deadline, listener)
         except KeyboardInterrupt:
