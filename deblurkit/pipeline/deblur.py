@@ -141,7 +141,7 @@ def prepare(
         frame.y,
         parts,
         kernel_size=size,
-        automatic=wanted,
+        automatic=wanted and not parts.fixed_kernel,
         noise=float(frame.noise.mean()),
         device=device,
         threads=threads,
@@ -150,10 +150,11 @@ def prepare(
 
 
 def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener) -> int:
-    """The kernel window that another recipe's result suggests, odd."""
+    """The kernel window that another recipe's result suggests, odd, at most the largest that is allowed here."""
     run = parts.config.run
     listener(Progress("size"))
-    flags = {"run.device": run.device, "run.threads": run.threads, "run.seed": run.seed, "run.kernel_size": AUTO}
+    kept = ("device", "threads", "seed", "largest_kernel", "crop")
+    flags = {"run.kernel_size": AUTO} | {f"run.{name}": getattr(run, name) for name in kept}
     other = Parts.load(resolve(flags, registry=components, recipe=run.size_recipe), components)
     plan = prepare(frame, other, components)
     crop = frame.to(plan.device).crop(*plan.crop)
@@ -161,7 +162,8 @@ def scout(frame: Observation, parts: Parts, components: Registry, listener: List
     if best.estimate.stopped == "interrupted":
         raise KeyboardInterrupt  # before there is anything to keep
     assert best.estimate.kernel is not None
-    return int(effective_size(best.estimate.kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK
+    wide = int(effective_size(best.estimate.kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK
+    return min(wide, plan.kernel_size)
 
 
 def finish(frame: Observation, parts: Parts, plan: Plan, best: Candidate, listener: Listener) -> Tensor:

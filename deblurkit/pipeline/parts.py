@@ -50,10 +50,11 @@ class Parts:
         """
         image, kernel = config.image_prior.name, config.kernel_prior.name
         kernel_offers = frozenset(registry.spec("kernel_prior", kernel).offers)
-        final_class, final_params = _final(config, registry, Offer.KERNEL in kernel_offers)
+        ways = registry.check_fit(config.optimizer.name, image, kernel)
+        final_class, final_params = _final(config, registry, Offer.KERNEL in kernel_offers, ways)
         return cls(
             config=config,
-            ways=registry.check_fit(config.optimizer.name, image, kernel),
+            ways=ways,
             image_offers=frozenset(registry.spec("image_prior", image).offers),
             kernel_offers=kernel_offers,
             image_class=registry.load("image_prior", image),
@@ -123,9 +124,14 @@ class Parts:
         return prior
 
 
-def _final(config: Config, registry: Registry, shows_kernel: bool) -> tuple[Any, Any]:
-    """Class and parameters of the last step; ``auto`` is the image prior itself where it restores, else the default."""
+def _final(config: Config, registry: Registry, shows_kernel: bool, ways: Fit) -> tuple[Any, Any]:
+    """Class and parameters of the last step; ``auto`` is the image prior itself where it restores, else the default.
+
+    Where the kernel is given and the image prior restores, that is all there is to do, and ``none`` keeps it.
+    """
     name = config.final.name
+    if name == NONE and not ways.kernel and Offer.RESTORE in ways.image:
+        name = AUTO
     if name == NONE or (name == AUTO and not shows_kernel):
         return None, None
     if name != AUTO:

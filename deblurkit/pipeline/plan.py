@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deblurkit.config import AUTO
-from deblurkit.errors import RunError
+from deblurkit.errors import RunError, UsageError
 from deblurkit.ops.gradients import forward_differences
 from deblurkit.pipeline.estimate import NOISY, Scale, pyramid
 from deblurkit.pipeline.parts import Parts
@@ -24,7 +24,7 @@ GLARE = 4
 NOISY_STARTS = 3
 """Starts of a noisy picture, where nobody says otherwise."""
 LARGEST_SHARE = 3
-"""The automatic kernel window takes at most one part in this many of the picture's smaller side."""
+"""The automatic kernel window takes at most one part in this many of the smaller side of what it is estimated on."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def make_plan(
 
     Raises:
         RunError: If the picture is too small, for itself or for the kernel.
+        UsageError: If the crop is.
     """
     run = parts.config.run
     channels, height, width = y.shape[1:]
@@ -97,16 +98,20 @@ def make_plan(
         raise RunError(
             f"a picture of {width}x{height} pixels is too small to deblur; {SMALLEST_PICTURE} on each side are needed"
         )
-    if automatic:
-        kernel_size = min(kernel_size, min(height, width) // LARGEST_SHARE // 2 * 2 - 1)
-    if kernel_size > min(height, width):
-        raise RunError(
-            f"a kernel of {kernel_size} pixels is larger than the picture of {width}x{height}; "
-            "give a smaller --kernel-size"
-        )
     crop = (0, 0, height, width)
     if run.crop and not parts.fixed_kernel and parts.final_class is not None:
         crop = textured_crop(y, run.crop)
+    rows, columns = crop[2:]
+    if min(rows, columns) < SMALLEST_PICTURE:
+        raise UsageError(f"run.crop: {run.crop} pixels say nothing about a blur; give {SMALLEST_PICTURE} or more, or 0")
+    if automatic:
+        kernel_size = min(kernel_size, min(rows, columns) // LARGEST_SHARE // 2 * 2 - 1)
+    if not parts.fixed_kernel and kernel_size >= min(rows, columns):
+        part = "picture" if (rows, columns) == (height, width) else "crop"
+        raise RunError(
+            f"a kernel of {kernel_size} pixels is too large for the {part} of {columns}x{rows} that shows it; "
+            f"give a smaller --kernel-size{' or a larger --crop' if part == 'crop' else ''}"
+        )
     scales: list[Scale] = []
     if not parts.fixed_kernel or Offer.PARAMETERS in parts.ways.image:
         scales = pyramid(kernel_size, run.scale_ratio, run.scales if parts.many_scales else 1, crop[2:])

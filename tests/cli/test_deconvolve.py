@@ -112,6 +112,26 @@ def test_another_prior_and_its_parameters(deblurkit, blurry, kernel):
     assert score(blurry.with_name("a.deblurred.png")) != first
 
 
+def test_without_a_last_step_the_image_prior_restores(deblurkit, blurry, kernel, tmp_path):
+    args = ("deconvolve", str(blurry), "-k", str(kernel), "--threads", "1")
+    assert deblurkit(*args, "-o", str(tmp_path / "1.png")).code == 0
+    assert deblurkit(*args, "-o", str(tmp_path / "2.png"), "--final", "none").code == 0
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def test_a_given_kernel_keeps_its_window_beside_a_network(deblurkit, blurry, tmp_path):
+    wide = np.zeros((5, 21), np.float32)
+    wide[2, 6:15] = 1
+    np.save(tmp_path / "wide.npy", wide)
+    done = deblurkit(
+        *("deconvolve", str(blurry), "-k", str(tmp_path / "wide.npy"), "--threads", "1", "--json"),
+        *("--image-prior", "dip", "--image-prior.channels", "4", "--image-prior.scales", "2"),
+        *("--optimizer.iterations", "2"),
+    )
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["images"][0]["kernel_size"] == [5, 21]
+
+
 def test_a_dry_run_says_that_the_kernel_is_given(deblurkit, blurry, kernel):
     done = deblurkit("deconvolve", str(blurry), "-k", str(kernel), "--dry-run")
     assert done.code == 0

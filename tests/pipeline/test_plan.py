@@ -63,8 +63,17 @@ def test_automatic_sizes_fit_into_the_smallest_pictures(size):
 def test_pictures_that_are_too_small_are_refused():
     with pytest.raises(RunError, match="a picture of 40x15 pixels is too small"):
         plan_of(torch.rand(1, 1, 15, 40), parts_of())
-    with pytest.raises(RunError, match="a kernel of 65 pixels is larger than the picture of 80x64"):
+    with pytest.raises(RunError, match="a kernel of 65 pixels is too large for the picture of 80x64"):
         plan_of(cartoon(1, 1, (64, 80)), parts_of(), kernel_size=65, automatic=False)
+
+
+def test_crops_that_are_too_small_are_refused():
+    y = cartoon(1, 1, (64, 80))
+    with pytest.raises(RunError, match=r"31 pixels is too large for the crop of 20x20 .* or a larger --crop"):
+        plan_of(y, parts_of(run__crop=20), kernel_size=31, automatic=False)
+    with pytest.raises(UsageError, match=r"run.crop: 5 pixels say nothing .* give 16 or more, or 0"):
+        plan_of(y, parts_of(run__crop=5))
+    assert plan_of(y, parts_of(run__crop=30)).kernel_size == 9, "a third of the crop"
 
 
 def test_large_pictures_are_cropped_where_a_last_step_restores_the_frame():
@@ -104,7 +113,8 @@ def test_the_threads_of_a_network_are_not_those_of_the_scout(monkeypatch):
     monkeypatch.setattr(module, "set_threads", lambda count, values: asked.append(values) or 1)
     flags = SMALL_NETWORK | {"run.largest_kernel": 9}
     parts = Parts.load(resolve(flags, registry=registry()), registry())
-    prepare(observe(cartoon(1, 1, (64, 64))), parts, registry())
+    plan = prepare(observe(cartoon(1, 1, (64, 64))), parts, registry())
+    assert 3 <= plan.kernel_size <= 9, "the scout keeps to the largest kernel"
     assert len(asked) == 2
     assert asked[-1] == max(asked), "the last one is the network's"
 
