@@ -15,8 +15,10 @@ from torch import Tensor
 
 from deblurkit.errors import UsageError
 from deblurkit.ops.shapes import require_image, require_kernel
-from deblurkit.ops.ssim import WINDOW
-from deblurkit.ops.ssim import ssim as mean_ssim
+from deblurkit.ops.ssim import WINDOW, ssim_map
+
+_STRIP = 256
+"""Rows of one channel that are looked at together: double precision takes many times the memory of a picture."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def psnr(estimate: Tensor, truth: Tensor) -> Tensor:
         UsageError: The sizes differ.
     """
     _require_same(estimate, truth)
-    error = (estimate.double() - truth.double()).square().mean(dim=(1, 2, 3))
-    return -10.0 * torch.log10(error)
+    channels = zip(estimate.unbind(1), truth.unbind(1), strict=True)
+    errors = [(a.double() - b.double()).square_().mean(dim=(1, 2)) for a, b in channels]
+    return -10.0 * torch.log10(torch.stack(errors).mean(dim=0))
 
 
 def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
     """
     _require_same(estimate, truth)
     _require_window(truth)
-    return mean_ssim(estimate.double(), truth.double(), padding="valid")
+    return _mean_ssim(estimate, truth)
 
 
 def ssim_downsampled(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -109,8 +112,7 @@ def ssim_downsampled(estimate: Tensor, truth: Tensor) -> Tensor:
     _require_same(estimate, truth)
     _require_window(truth)
     factor = max(1, int(min(truth.shape[-2:]) / 256 + 0.5))
-    pictures = (_boxed(estimate, factor), _boxed(truth, factor)) if factor > 1 else (estimate, truth)
-    return mean_ssim(pictures[0].double(), pictures[1].double(), padding="valid")
+    return _mean_ssim(_boxed(estimate, factor), _boxed(truth, factor)) if factor > 1 else _mean_ssim(estimate, truth)
 
 
 def align(estimate: Tensor, truth: Tensor, *, crop: int = 15, max_shift: int = 10, step: float = 0.25) -> Alignment:
@@ -146,18 +148,21 @@ def align(estimate: Tensor, truth: Tensor, *, crop: int = 15, max_shift: int = 1
             f"picture: {truth.shape[-2]}x{truth.shape[-1]} is too small for a crop of {crop} px on each side; "
             f"needs at least {2 * crop + WINDOW}x{2 * crop + WINDOW}, or a smaller crop"
         )
-    truths = truth[0].detach().double().cpu().numpy()
-    target = truths[:, crop : crop + height, crop : crop + width]
+    moving = estimate[0, :, crop - max_shift :, crop - max_shift : crop + width + max_shift].detach().cpu()
+    target = truth[0, :, crop : crop + height, crop : crop + width].detach().cpu()
     # One more row and column, so that the last whole shift has a neighbour (of weight zero).
     margin = ((0, 0), (0, 1), (0, 1))
-    first = crop - max_shift
-    estimates = estimate[0].detach().double().cpu().numpy()
-    search = estimates[:, first : first + height + 2 * max_shift, first : first + width + 2 * max_shift]
-    differences = _squared_differences(np.pad(search, margin, mode="edge"), target, phases)
     size = 2 * max_shift * phases + 1
-    best = np.unravel_index(int(np.argmin(differences[:size, :size])), (size, size))
+    differences = np.zeros((size, size))
+    for channel in range(len(target)):
+        for top in range(0, height, _STRIP):
+            fixed = target[channel : channel + 1, top : top + _STRIP].double().numpy()
+            search = moving[channel : channel + 1, top : top + fixed.shape[1] + 2 * max_shift].double().numpy()
+            found = _squared_differences(np.pad(search, margin, mode="edge"), fixed, phases)
+            differences += found[:size, :size]
+    best = np.unravel_index(int(np.argmin(differences)), (size, size))
     shift = (float(best[0]) / phases - max_shift, float(best[1]) / phases - max_shift)
-    return _score(estimates, target, crop, shift)
+    return _score(estimate[0].detach().cpu(), target, crop, shift)
 
 
 def error_ratios(estimate: Alignment, reference: Alignment) -> tuple[float, float]:
@@ -240,36 +245,49 @@ def _squared_differences(search: np.ndarray, target: np.ndarray, phases: int) ->
     return result + np.square(target).sum()
 
 
-def _score(estimate: np.ndarray, target: np.ndarray, crop: int, shift: tuple[float, float]) -> Alignment:
+def _score(estimate: Tensor, target: Tensor, crop: int, shift: tuple[float, float]) -> Alignment:
     """Interpolate at the best shift and measure there, rather than trust a difference of large sums."""
     height, width = target.shape[-2:]
-    padded = np.pad(estimate, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    truth = target[None].to(torch.float64, copy=True)
+    aligned = torch.empty_like(truth)
     whole = (int(np.floor(shift[0])), int(np.floor(shift[1])))
     fy, fx = shift[0] - whole[0], shift[1] - whole[1]
     top, left = crop + whole[0], crop + whole[1]
-    window = padded[:, top : top + height + 1, left : left + width + 1]
-    rows = (1.0 - fy) * window[:, :-1] + fy * window[:, 1:]
-    aligned = torch.from_numpy((1.0 - fx) * rows[..., :-1] + fx * rows[..., 1:])[None]
-    truth = torch.from_numpy(target.copy())[None]
+    for channel, into in zip(estimate, aligned[0], strict=True):
+        padded = np.pad(channel.double().numpy(), (0, 1), mode="edge")
+        window = padded[top : top + height + 1, left : left + width + 1]
+        rows = (1.0 - fy) * window[:-1] + fy * window[1:]
+        into.copy_(torch.from_numpy((1.0 - fx) * rows[:, :-1] + fx * rows[:, 1:]))
     return Alignment(
         shift=shift,
         psnr=float(psnr(aligned, truth)),
         ssim=float(ssim_downsampled(aligned, truth)),
-        ssd=float((aligned - truth).square().sum()),
+        ssd=sum(float((a - b).square_().sum()) for a, b in zip(aligned[0], truth[0], strict=True)),
         aligned=aligned,
         truth=truth,
     )
 
 
+def _mean_ssim(estimate: Tensor, truth: Tensor) -> Tensor:
+    """SSIM over whole windows, ``(B,)`` float64, strip by strip."""
+    batch, channels, height, width = truth.shape
+    total = torch.zeros(batch, dtype=torch.float64, device=truth.device)
+    for channel in range(channels):
+        for top in range(0, height - WINDOW + 1, _STRIP):
+            place = (slice(None), slice(channel, channel + 1), slice(top, top + _STRIP + WINDOW - 1))
+            total += ssim_map(estimate[place].double(), truth[place].double(), padding="valid").sum(dim=(1, 2, 3))
+    return total / (channels * (height - WINDOW + 1) * (width - WINDOW + 1))
+
+
 def _boxed(x: Tensor, factor: int) -> Tensor:
-    """Box filter with symmetric border, then every ``factor``-th pixel, as Wang's script does."""
-    values = x.detach().double().cpu().numpy()
+    """Box filter with symmetric border, then every ``factor``-th pixel, as Wang's script does; on the CPU."""
     # An even window has no centre; MATLAB looks one pixel further ahead where scipy looks back.
     origin = -1 if factor % 2 == 0 else 0
-    filtered = ndimage.uniform_filter(
-        values, size=(1, 1, factor, factor), mode="reflect", origin=(0, 0, origin, origin)
-    )
-    return torch.from_numpy(filtered[..., ::factor, ::factor].copy())
+    planes = [
+        ndimage.uniform_filter(plane.double().numpy(), size=factor, mode="reflect", origin=origin)[::factor, ::factor]
+        for plane in x.detach().cpu().flatten(0, 1)
+    ]
+    return torch.from_numpy(np.stack(planes)).unflatten(0, x.shape[:2])
 
 
 def _require_same(estimate: Tensor, truth: Tensor) -> None:

@@ -112,3 +112,15 @@ def test_bad_input(picture):
         metrics.align(picture.expand(2, -1, -1, -1), picture.expand(2, -1, -1, -1))
     with pytest.raises(UsageError, match="smaller than the 11x11 window"):
         metrics.ssim(picture[..., :8], picture[..., :8])
+
+
+def test_strips_change_nothing(picture, monkeypatch):
+    noise = torch.rand(picture.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    moved = torch.roll(picture, (1, -2), dims=(2, 3)) + 0.02 * noise
+    whole, index = metrics.align(moved, picture, crop=5, max_shift=4), metrics.ssim(moved, picture)
+    monkeypatch.setattr(metrics, "_STRIP", 7)
+    strips = metrics.align(moved, picture, crop=5, max_shift=4)
+    assert strips.shift == whole.shift
+    assert strips.ssd == pytest.approx(whole.ssd, rel=1e-9)
+    assert strips.ssim == pytest.approx(whole.ssim, rel=1e-9)
+    torch.testing.assert_close(metrics.ssim(moved, picture), index)
