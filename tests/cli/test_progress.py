@@ -20,8 +20,10 @@ from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
 LONG = (
     *("--recipe", "selfdeblur", "--kernel-size", "9", "--threads", "1", "--image-prior.channels", "8"),
     *("--image-prior.scales", "2", "--image-prior.skip-channels", "4", "--optimizer.iterations", "1000000"),
-    *("--time-budget", "2.5", "--restarts", "0"),
+    *("--restarts", "0", "--overwrite"),
 )
+BUDGETS = ("2.5", "10", "40")
+"""Seconds to run for: the next one where a busy machine needed the first for starting up."""
 
 
 @pytest.fixture
@@ -87,10 +89,13 @@ def screen(text: str) -> list[str]:
 
 
 def test_a_live_bar_appears_on_a_terminal_and_is_gone_afterwards(picture):
-    code, out, seen = on_a_terminal(picture, *LONG)
-    assert code == 0, seen
-    assert out == f"{picture.with_name('a.deblurred.png')}\n"
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    for budget in BUDGETS:
+        code, out, seen = on_a_terminal(picture, *LONG, "--time-budget", budget)
+        assert code == 0, seen
+        assert out == f"{picture.with_name('a.deblurred.png')}\n"
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+        if re.search(r"\d+\.\d/s", plain):
+            break
     assert "a.png: estimate" in plain
     assert re.search(r"\d+/1000000", plain), "steps"
     assert re.search(r"loss \d\.\d\de[-+]\d\d", plain)
@@ -104,7 +109,10 @@ def test_a_live_bar_appears_on_a_terminal_and_is_gone_afterwards(picture):
 
 
 def test_no_color_takes_the_colours_away_but_not_the_bar(picture):
-    _, _, seen = on_a_terminal(picture, *LONG, NO_COLOR="1")
+    for budget in BUDGETS:
+        _, _, seen = on_a_terminal(picture, *LONG, "--time-budget", budget, NO_COLOR="1")
+        if "a.png: estimate" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen):
+            break
     assert "a.png: estimate" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     colours = [code for code in re.findall(r"\x1b\[([0-9;]*)m", seen) if re.search(r"(^|;)[34]\d", code)]
     assert colours == []
