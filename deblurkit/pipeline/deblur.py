@@ -78,10 +78,15 @@ def deblur(
         The result. A first Ctrl-C ends the estimation and gives the result that was reached; a second one raises.
 
     Raises:
+        ValueError: If ``y`` is not one grey or RGB picture, or ``valid`` has another size.
         RunError: If the picture is too small.
         UsageError: If the device is absent.
         PluginError: If a component cannot be imported.
     """
+    if y.ndim != 4 or y.shape[0] != 1 or y.shape[1] not in (1, 3) or not y.is_floating_point():
+        raise ValueError(f"y: needs one picture (1, 1 or 3, H, W) of floating point, got {tuple(y.shape)} {y.dtype}")
+    if valid is not None and valid.shape != (1, 1, *y.shape[-2:]):
+        raise ValueError(f"valid: needs (1, 1, H, W) to fit {tuple(y.shape)}, got {tuple(valid.shape)}")
     started = time.monotonic()
     deadline = started + (config.run.time_budget or math.inf)
     components = components or registry()

@@ -10,13 +10,12 @@ from torch.nn import functional
 
 from deblurkit.config import AUTO
 from deblurkit.errors import RunError, UsageError
+from deblurkit.images import MIN_SIDE
 from deblurkit.ops.gradients import forward_differences
 from deblurkit.pipeline.estimate import NOISY, Scale, pyramid
 from deblurkit.pipeline.parts import Parts
 from deblurkit.specs import Offer
 
-SMALLEST_PICTURE = 16
-"""A picture with a side below this says nothing about its blur."""
 SATURATION = 0.98
 """From this value on a pixel is taken for saturated when the crop is chosen."""
 GLARE = 4
@@ -94,16 +93,16 @@ def make_plan(
     """
     run = parts.config.run
     channels, height, width = y.shape[1:]
-    if min(height, width) < SMALLEST_PICTURE:
+    if min(height, width) < MIN_SIDE:
         raise RunError(
-            f"a picture of {width}x{height} pixels is too small to deblur; {SMALLEST_PICTURE} on each side are needed"
+            f"a picture of {width}x{height} pixels is too small to deblur; {MIN_SIDE} on each side are needed"
         )
     crop = (0, 0, height, width)
     if run.crop and not parts.fixed_kernel and parts.final_class is not None:
         crop = textured_crop(y, run.crop)
     rows, columns = crop[2:]
-    if min(rows, columns) < SMALLEST_PICTURE:
-        raise UsageError(f"run.crop: {run.crop} pixels say nothing about a blur; give {SMALLEST_PICTURE} or more, or 0")
+    if min(rows, columns) < MIN_SIDE:
+        raise UsageError(f"run.crop: {run.crop} pixels say nothing about a blur; give {MIN_SIDE} or more, or 0")
     if automatic:
         kernel_size = min(kernel_size, min(rows, columns) // LARGEST_SHARE // 2 * 2 - 1)
     if not parts.fixed_kernel and kernel_size >= min(rows, columns):

@@ -206,3 +206,14 @@ def test_the_steps_of_a_trial_are_counted():
     assert try_steps(problem, parts) == (2, 77)
     assert len(problem.watch.times) == 2
     assert problem.watch.most > 4 * 8 * 48**2
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 32, 32), (1, 4, 32, 32), (1, 32, 32)])
+def test_pictures_of_other_layouts_are_refused(shape):
+    with pytest.raises(ValueError, match="y: needs one picture"):
+        deblur(torch.rand(shape), resolve({}, registry=registry()))
+
+
+def test_masks_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="valid: needs"):
+        deblur(torch.rand(1, 1, 32, 32), resolve({}, registry=registry()), valid=torch.ones(1, 1, 32, 31))
