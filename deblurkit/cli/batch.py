@@ -213,8 +213,9 @@ def report(
     source = str(job.source)
     for text in notes:
         console.note(text if source in text else f"{source}: {text}")
+    say = console.note if result.quality.flag == "good" else console.warn
     for reason in result.quality.reasons:
-        console.warn(f"{source}: {result.quality.flag}: {reason}")
+        say(f"{source}: {result.quality.flag}: {reason}")
     if result.stopped:
         console.warn(f"{source}: the estimation ended early ({result.stopped}); the best image so far was written")
     batch.documents.append(summary(result, config, source=job.source, image=job.output.image, kernel=kernel))
