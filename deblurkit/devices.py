@@ -15,6 +15,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UsageError: If the name is none of these, or the device is absent.
     """
+    # TF32 has ten bits of mantissa: the variances of SSIM are differences that it cannot resolve
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

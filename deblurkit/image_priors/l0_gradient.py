@@ -18,8 +18,8 @@ from deblurkit.ops.gradients import forward_differences, forward_differences_adj
 
 PENALTY_GROWTH = 2.0
 LARGEST_PENALTY = 1e3
-RESTART_FACTORS = (1.0, 0.5, 2.0)
-"""Weights of each two attempts, relative to the first: a picture with few strong edges wants less."""
+RESTART_FACTORS = (1.0, 1.0, 0.5, 5.0)
+"""Weights of the attempts, relative to the first: few strong edges want less, a kernel that collapsed wants more."""
 
 
 class L0Gradient(PixelImagePrior[L0GradientParams]):
@@ -61,5 +61,5 @@ class L0Gradient(PixelImagePrior[L0GradientParams]):
     @classmethod
     def restarted(cls, params: L0GradientParams, attempt: int) -> L0GradientParams:
         """Another weight."""
-        factor = RESTART_FACTORS[attempt // 2 % len(RESTART_FACTORS)]
+        factor = RESTART_FACTORS[attempt % len(RESTART_FACTORS)]
         return replace(params, weight=params.weight * factor)

@@ -51,18 +51,23 @@ class Convolution(KernelPrior[ConvolutionParams]):
         A rough image (``progress`` below 1) gets the full threshold, and the kernel is recentred; a good one gets a
         threshold in proportion to the noise, since on a clean picture even the kernel's faint parts can be believed.
         """
-        raw = least_squares(x, observation, self.kernel(), self.params)
-        noise = float(observation.noise.mean())
+        raw = normalise(least_squares(x, observation, self.kernel(), self.params))
         rough = progress < 1.0
+        cleaned = [
+            self._clean(one, float(noise), rough) for one, noise in zip(raw.split(1), observation.noise, strict=True)
+        ]
+        kernel = torch.cat(cleaned)
+        self.fit(recentre(kernel) if rough else kernel)
+
+    def _clean(self, kernel: Tensor, noise: float, rough: bool) -> Tensor:
         share = 1.0 if rough else min(1.0, max(FAINTEST, noise / FULL_THRESHOLD))
-        kernel = keep_components(
-            normalise(raw),
+        return keep_components(
+            kernel,
             strong=share * self.params.strong,
             weak=share * self.params.weak,
             mass=share * self.params.component,
             gap=int(noise > BREAKING),
         )
-        self.fit(recentre(kernel) if rough else kernel)
 
 
 def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:

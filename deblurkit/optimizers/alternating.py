@@ -53,8 +53,8 @@ class Alternating(Optimizer[AlternatingParams]):
 
     @classmethod
     def restarted(cls, params: AlternatingParams, attempt: int) -> AlternatingParams:
-        """Every other attempt treats the coarse scales the other way: each goes astray on pictures of its own."""
-        return replace(params, marginal=not params.marginal) if attempt % 2 else params
+        """The second of four attempts treats the coarse scales the other way: each way has pictures that mislead it."""
+        return replace(params, marginal=not params.marginal) if attempt % 4 == 1 else params
 
 
 def integrate_out(problem: Problem, rounds: int) -> Iterator[Step]:

@@ -14,7 +14,7 @@ from deblurkit.kernels import check_kernel_fits
 from deblurkit.pipeline.estimate import Estimate, estimate, radius_of
 from deblurkit.pipeline.judge import Quality, judge
 from deblurkit.pipeline.parts import Parts
-from deblurkit.pipeline.plan import Plan
+from deblurkit.pipeline.plan import NOISY_STARTS, Plan
 from deblurkit.pipeline.progress import Listener, Progress
 
 
@@ -40,7 +40,7 @@ def best_attempt(
 ) -> tuple[Candidate, int]:
     """Make attempts until one is good enough.
 
-    The plan's starts are always made; up to ``run.restarts`` more while the best is bad.
+    The plan's starts are always made; up to ``run.restarts`` more while the best wants a retry.
 
     Args:
         observation: The part of the picture that the plan's crop shows, with all its channels, on the plan's device.
@@ -54,19 +54,22 @@ def best_attempt(
     """
     run = parts.config.run
     candidates: list[Candidate] = []
-    for attempt in range(plan.starts + run.restarts):
-        if attempt >= plan.starts and min(c.quality.rank for c in candidates)[0] < BAD_RANK:
+    # a restart is one that the usual starts do not try
+    fresh = max(NOISY_STARTS, plan.starts)
+    for attempt in [*range(plan.starts), *range(fresh, fresh + run.restarts)]:
+        if len(candidates) >= plan.starts and not best_of(candidates).quality.retry:
             break
         found = find(observation, parts, plan, attempt, deadline, listener)
         listener(Progress("judge", attempt + 1))
-        candidates.append(conclude(observation, parts, found))
+        candidates.append(conclude(observation, parts, plan, found))
         if found.stopped in ("interrupted", "time budget") or not plan.scales or time.monotonic() > deadline:
             break
-    return min(candidates, key=lambda candidate: candidate.quality.rank), len(candidates)
+    return best_of(candidates), len(candidates)
 
 
-BAD_RANK = 2
-"""First number of the rank of a bad result."""
+def best_of(candidates: list[Candidate]) -> Candidate:
+    """The candidate of the best quality."""
+    return min(candidates, key=lambda candidate: candidate.quality.rank)
 
 
 def estimated_part(observation: Observation, plan: Plan) -> Observation:
@@ -114,11 +117,11 @@ def trim(found: Estimate) -> None:
         found.kernel, found.latent = found.kernel[inner], found.latent[inner]
 
 
-def conclude(observation: Observation, parts: Parts, found: Estimate) -> Candidate:
+def conclude(observation: Observation, parts: Parts, plan: Plan, found: Estimate) -> Candidate:
     """The image that one attempt gives, and its quality."""
     own = found.latent
-    if own is not None and own.shape[1] != observation.y.shape[1]:
-        own = None
+    if own is not None and (plan.cropped or own.shape[1] != observation.y.shape[1]):
+        own = None  # it does not show the whole picture
     restored = None
     if parts.final_class is not None and found.kernel is not None:
         margin = found.kernel.shape[-2] // 2, found.kernel.shape[-1] // 2

@@ -104,7 +104,7 @@ def deblur(
         kernel=None if kernel is None else kernel.cpu(),
         quality=best.quality,
         plan=plan,
-        restored=best.restored or plan.cropped,
+        restored=best.restored,
         history=best.estimate.history,
         attempts=attempts,
         stopped=best.estimate.stopped,

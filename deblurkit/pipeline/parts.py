@@ -112,7 +112,6 @@ class Parts:
         image: ImagePrior[Any] = self.image_class(image_params, observation, margin=kernel.margin, generator=generator)
         if self.config.run.compile:
             image.compile()
-            kernel.compile()
         data = self.data_class(self.config.data_term.params)
         return Problem(observation, image, kernel, data, self.ways, scale, scales)
 

@@ -9,7 +9,7 @@ from deblurkit.config import resolve
 from deblurkit.core import Observation
 from deblurkit.metrics import align
 from deblurkit.pipeline import deblur, observe
-from deblurkit.pipeline.judge import Quality, judge, spread
+from deblurkit.pipeline.judge import Quality, is_collapsed, judge, spread
 from deblurkit.registry import registry
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
 
@@ -134,7 +134,8 @@ def test_masked_pixels_do_not_count_and_are_mentioned():
     y = observation.y.clone()
     y[..., :20, :20] = 1.0
     quality = judge(Observation.of(y, 0.005, mask=mask), x, KERNEL)
-    assert quality.flag == "good", "a note does not lower the flag"
+    assert quality.flag == "doubtful"
+    assert not quality.retry, "another start would not see more"
     assert quality.reasons[0].startswith("6% of the pixels are saturated or missing")
     assert quality.measures["residual"] < 0.006
 
@@ -185,3 +186,22 @@ def test_a_sharp_picture_is_not_passed_off_as_deblurred():
 def test_noise_of_the_observation_is_what_the_residual_is_compared_with():
     observation = observe(scene(0.02)[0].y)
     assert float(observation.noise) == pytest.approx(0.02, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("spread", "peak", "collapsed"),
+    [(1.2, 0.4, False), (1.8, 0.1, True), (3.0, 0.27, True), (3.2, 0.23, False), (9.0, 0.05, False)],
+)
+def test_a_kernel_that_fell_back_towards_a_point_wants_another_start(spread, peak, collapsed):
+    """Below 1.5 px the picture is sharp; wide kernels have low peaks; between them the estimation may have given up."""
+    assert is_collapsed({"spread": spread, "peak": peak}) is collapsed
+
+
+def test_a_collapsed_kernel_is_doubtful_and_tried_again():
+    observation, x = scene()
+    kernel = torch.zeros(1, 1, 9, 9)
+    kernel[0, 0, 4, 4], kernel[0, 0, 4, 0], kernel[0, 0, 4, 8] = 0.6, 0.2, 0.2
+    quality = judge(observation, x, kernel)
+    assert quality.flag == "doubtful"
+    assert quality.retry
+    assert any("little blur was found" in reason for reason in quality.reasons)
