@@ -57,20 +57,6 @@ def kernel_spectrum(kernel: Tensor, shape: tuple[int, int]) -> Tensor:
     return torch.fft.rfft2(centred)
 
 
-def apply_spectrum(x: Tensor, spectrum: Tensor) -> Tensor:
-    """Periodic convolution by a transfer function.
-
-    Args:
-        x: Real ``(B, C, H, W)``.
-        spectrum: Complex, broadcastable to ``(B, C, H, W // 2 + 1)``.
-
-    Returns:
-        Real ``(B, C, H, W)``.
-    """
-    height, width = x.shape[-2:]
-    return torch.fft.irfft2(torch.fft.rfft2(x) * spectrum, s=(height, width))
-
-
 def difference_powers(shape: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
     """Squared modulus of the periodic forward differences' transfer functions.
 

@@ -11,27 +11,6 @@ from torch import Tensor
 from deblurkit.ops.shapes import require_kernel
 
 
-def project_simplex(kernel: Tensor) -> Tensor:
-    """Nearest kernel (least squares) that is non-negative and sums to 1 (Duchi et al. 2008).
-
-    Args:
-        kernel: ``(B, 1, h, w)``, any real values.
-
-    Returns:
-        ``(B, 1, h, w)`` on the simplex.
-
-    Raises:
-        ValueError: ``kernel`` has another layout.
-    """
-    require_kernel(kernel, "kernel")
-    flat = kernel.flatten(1)
-    descending = flat.sort(dim=1, descending=True).values
-    counts = torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=flat.dtype)
-    thresholds = (descending.cumsum(dim=1) - 1.0) / counts
-    support = (descending > thresholds).sum(dim=1, keepdim=True)
-    return (flat - thresholds.gather(1, support - 1)).clamp_min(0.0).reshape(kernel.shape)
-
-
 def normalise(kernel: Tensor) -> Tensor:
     """Clip at zero and divide by the sum; a kernel without mass becomes a centred delta.
 
