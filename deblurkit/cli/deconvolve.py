@@ -8,6 +8,7 @@ import click
 
 from deblurkit.cli.arguments import ComponentCommand, config_of
 from deblurkit.cli.options import Options, output_options
+from deblurkit.errors import UsageError
 
 RECIPE = "deconvolve"
 
@@ -45,6 +46,12 @@ def deconvolve(ctx: click.Context, images: tuple[Path, ...], kernel: Path, flip:
     from deblurkit.cli.console import note
     from deblurkit.kernels import read_kernel
 
+    chosen = config_of(ctx).kernel_prior
+    if not hasattr(chosen.params, "file"):
+        raise UsageError(
+            f"kernel prior '{chosen.name}' estimates the kernel, and here it is given; use deblurkit run, or a recipe "
+            f"whose kernel is known, such as {RECIPE}"
+        )
     for text in read_kernel(kernel, flip).notes:
         note(text)
     config = config_of(ctx, {"kernel_prior.file": str(kernel.absolute()), "kernel_prior.flip": flip})

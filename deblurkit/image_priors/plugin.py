@@ -82,7 +82,7 @@ def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
         summary="Free pixels without an opinion, the control of every comparison.",
         params=IdentityParams,
         target="deblurkit.image_priors.identity:Identity",
-        offers={"parameters", "energy", "fit"},
+        offers={"parameters", "fit"},
     )
     yield ImagePriorSpec(
         name="hyper-laplacian",

@@ -64,7 +64,7 @@ def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
         summary="Softmax over the output of a small fully connected network.",
         params=FCNParams,
         target="deblurkit.kernel_priors.fcn:FCN",
-        offers={"parameters", "energy", "kernel", "fit"},
+        offers={"parameters", "kernel", "fit"},
         reference="Ren et al. 2020",
     )
     yield KernelPriorSpec(
@@ -72,7 +72,7 @@ def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
         summary="An hourglass makes the kernel from fixed noise (Double-DIP).",
         params=KernelDIPParams,
         target="deblurkit.kernel_priors.dip:KernelDIP",
-        offers={"parameters", "energy", "kernel", "fit"},
+        offers={"parameters", "kernel", "fit"},
         reference="Gandelsman et al. 2019; Ren et al. 2020, table 2",
     )
     yield KernelPriorSpec(
@@ -87,6 +87,6 @@ def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
         summary="An explicit kernel, >= 0 with sum 1, estimated in closed form or by gradients.",
         params=ConvolutionParams,
         target="deblurkit.kernel_priors.convolution:Convolution",
-        offers={"parameters", "energy", "estimate", "kernel", "fit"},
+        offers={"parameters", "estimate", "kernel", "fit"},
         reference="Cho and Lee 2009",
     )

@@ -46,7 +46,7 @@ def deblurkit_optimizers() -> Iterator[OptimizerSpec]:
         params=AlternatingParams,
         target="deblurkit.optimizers.alternating:Alternating",
         needs_image=({"restore", "fit"}, {"parameters"}),
-        needs_kernel=({"estimate"}, {"parameters"}),
+        needs_kernel=({"estimate", "kernel", "fit"}, {"parameters"}),
         reference="Tran et al. 2021, algorithm 1; Ren et al. 2020, algorithm 1",
     )
     yield OptimizerSpec(

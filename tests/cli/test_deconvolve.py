@@ -143,3 +143,10 @@ def test_without_a_kernel(deblurkit, blurry):
     done = deblurkit("deconvolve", str(blurry))
     assert done.code == 2
     assert "Missing option '-k' / '--kernel'" in done.err
+
+
+def test_a_recipe_that_estimates_the_kernel_is_refused(deblurkit, blurry, kernel):
+    done = deblurkit("deconvolve", str(blurry), "--kernel", str(kernel), "--recipe", "fast")
+    assert done.code == 2
+    assert "'convolution' estimates the kernel, and here it is given; use deblurkit run" in done.err
+    assert not blurry.with_name("a.deblurred.png").exists()
