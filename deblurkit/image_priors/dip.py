@@ -5,14 +5,16 @@ Ulyanov et al., CVPR 2018; as SelfDeblur uses it, Ren et al., CVPR 2020.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deblurkit.core import ImagePrior, Observation
 from deblurkit.errors import RunError
 from deblurkit.image_priors.plugin import DIPParams
 from deblurkit.nets.hourglass import Hourglass, min_side
-from deblurkit.nets.seeding import seeded, uniform_noise
+from deblurkit.nets.untrained import UntrainedNetworks
 from deblurkit.ops.gradients import hyper_laplacian, quadratic_variation, total_variation
 
 
@@ -36,31 +38,32 @@ class DeepImagePrior(ImagePrior[DIPParams]):
                 f"a latent image of {width}x{height} pixels is too small for {params.scales} scales of the deep image "
                 f"prior, which need {need}; lower image_prior.scales or use a larger picture"
             )
-        inputs, networks = [], []
-        for _ in range(batch):
-            inputs.append(uniform_noise((1, params.input_channels, height, width), params.input_scale, generator))
-            with seeded(generator):
-                networks.append(
-                    Hourglass(
-                        params.input_channels,
-                        channels,
-                        channels=params.channels,
-                        skip_channels=params.skip_channels,
-                        scales=params.scales,
-                        non_local=params.non_local,
-                    )
-                )
-        self.networks = nn.ModuleList(networks).to(observation.y)
-        self.register_buffer("z", torch.cat(inputs).to(observation.y))
-        self.z: Tensor
+        build = partial(
+            Hourglass,
+            params.input_channels,
+            channels,
+            channels=params.channels,
+            skip_channels=params.skip_channels,
+            scales=params.scales,
+            non_local=params.non_local,
+        )
+        self.networks = UntrainedNetworks(
+            build,
+            batch=batch,
+            shape=(params.input_channels, height, width),
+            scale=params.input_scale,
+            generator=generator,
+        ).to(observation.y)
 
     def forward(self) -> Tensor:
         """The networks' images (B, C, H + 2 my, W + 2 mx) in (0, 1), for freshly perturbed inputs."""
-        z = self.z
+        perturbation = None
         if self.params.perturbation:
+            z = self.networks.z
             noise = torch.randn(z.shape, generator=self.generator, dtype=torch.float32)
-            z = z + self.params.perturbation * noise.to(z)
-        return torch.cat([network(z[i : i + 1]) for i, network in enumerate(self.networks)])
+            perturbation = self.params.perturbation * noise.to(z)
+        image: Tensor = self.networks(perturbation)
+        return image
 
     def energy(self, x: Tensor) -> Tensor:
         """The chosen regulariser of the network's image, times its weight, (B,)."""

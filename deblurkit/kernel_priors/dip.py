@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from deblurkit.core import KernelPrior, Observation
 from deblurkit.kernel_priors.plugin import KernelDIPParams
 from deblurkit.nets.hourglass import Hourglass, min_side
-from deblurkit.nets.seeding import seeded, uniform_noise
+from deblurkit.nets.untrained import UntrainedNetworks
 from deblurkit.ops.convolve import convolve_valid
 
 
@@ -24,27 +26,26 @@ class KernelDIP(KernelPrior[KernelDIPParams]):
     ) -> None:
         super().__init__(params, observation, size=size, generator=generator)
         height, width = (max(side, min_side(params.scales)) for side in size)
-        inputs, networks = [], []
-        for _ in range(self.batch):
-            inputs.append(uniform_noise((1, params.input_channels, height, width), params.input_scale, generator))
-            with seeded(generator):
-                networks.append(
-                    Hourglass(
-                        params.input_channels,
-                        1,
-                        channels=params.channels,
-                        skip_channels=params.skip_channels,
-                        scales=params.scales,
-                        non_local=False,
-                    )
-                )
-        self.networks = nn.ModuleList(networks).to(observation.y)
-        self.register_buffer("z", torch.cat(inputs).to(observation.y))
-        self.z: Tensor
+        build = partial(
+            Hourglass,
+            params.input_channels,
+            1,
+            channels=params.channels,
+            skip_channels=params.skip_channels,
+            scales=params.scales,
+            non_local=False,
+        )
+        self.networks = UntrainedNetworks(
+            build,
+            batch=self.batch,
+            shape=(params.input_channels, height, width),
+            scale=params.input_scale,
+            generator=generator,
+        ).to(observation.y)
 
     def kernel(self) -> Tensor:
         """(B, 1, h, w), > 0, sum 1."""
-        picture = torch.cat([network(self.z[i : i + 1]) for i, network in enumerate(self.networks)])
+        picture: Tensor = self.networks()
         rows, columns = picture.shape[-2] - self.size[0], picture.shape[-1] - self.size[1]
         picture = functional.pad(
             picture, (-(columns // 2), -(columns - columns // 2), -(rows // 2), -(rows - rows // 2))

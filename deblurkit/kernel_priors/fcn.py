@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deblurkit.core import KernelPrior, Observation
 from deblurkit.kernel_priors.plugin import FCNParams
 from deblurkit.nets.fcn import KernelFCN
-from deblurkit.nets.seeding import seeded, uniform_noise
+from deblurkit.nets.untrained import UntrainedNetworks
 from deblurkit.ops.convolve import convolve_valid
 
 
@@ -19,20 +21,19 @@ class FCN(KernelPrior[FCNParams]):
         self, params: FCNParams, observation: Observation, *, size: tuple[int, int], generator: torch.Generator
     ) -> None:
         super().__init__(params, observation, size=size, generator=generator)
-        inputs, networks = [], []
-        for _ in range(self.batch):
-            inputs.append(uniform_noise((1, params.inputs), params.input_scale, generator))
-            with seeded(generator):
-                networks.append(
-                    KernelFCN(size, inputs=params.inputs, hidden=params.hidden_units, layers=params.hidden_layers)
-                )
-        self.networks = nn.ModuleList(networks).to(observation.y)
-        self.register_buffer("z", torch.cat(inputs).to(observation.y))
-        self.z: Tensor
+        build = partial(KernelFCN, size, inputs=params.inputs, hidden=params.hidden_units, layers=params.hidden_layers)
+        self.networks = UntrainedNetworks(
+            build,
+            batch=self.batch,
+            shape=(params.inputs,),
+            scale=params.input_scale,
+            generator=generator,
+        ).to(observation.y)
 
     def kernel(self) -> Tensor:
         """(B, 1, h, w), >= 0, sum 1 by the softmax."""
-        return torch.cat([network(self.z[i : i + 1]) for i, network in enumerate(self.networks)])
+        kernel: Tensor = self.networks()
+        return kernel
 
     def blur(self, x: Tensor) -> Tensor:
         """Valid convolution with :meth:`kernel`."""

@@ -13,8 +13,3 @@ def seeded(generator: torch.Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' generators too
         yield
-
-
-def uniform_noise(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> torch.Tensor:
-    """U(0, scale) on the CPU: the fixed input of a deep prior (SelfDeblur, Ren et al. 2020; scale 0.1)."""
-    return torch.rand(shape, generator=generator) * scale

@@ -100,17 +100,12 @@ def make_plan(
     crop = (0, 0, height, width)
     if run.crop and not parts.fixed_kernel and parts.final_class is not None:
         crop = textured_crop(y, run.crop)
-    rows, columns = crop[2:]
-    if min(rows, columns) < MIN_SIDE:
+    if min(crop[2:]) < MIN_SIDE:
         raise UsageError(f"run.crop: {run.crop} pixels say nothing about a blur; give {MIN_SIDE} or more, or 0")
     if automatic:
-        kernel_size = min(kernel_size, min(rows, columns) // LARGEST_SHARE // 2 * 2 - 1)
-    if not parts.fixed_kernel and kernel_size >= min(rows, columns):
-        part = "picture" if (rows, columns) == (height, width) else "crop"
-        raise RunError(
-            f"a kernel of {kernel_size} pixels is too large for the {part} of {columns}x{rows} that shows it; "
-            f"give a smaller --kernel-size{' or a larger --crop' if part == 'crop' else ''}"
-        )
+        kernel_size = min(kernel_size, min(crop[2:]) // LARGEST_SHARE // 2 * 2 - 1)
+    if not parts.fixed_kernel:
+        check_window(kernel_size, crop[2:], cropped=crop[2:] != (height, width))
     scales: list[Scale] = []
     if not parts.fixed_kernel or Offer.PARAMETERS in parts.ways.image:
         scales = pyramid(kernel_size, run.scale_ratio, run.scales if parts.many_scales else 1, crop[2:])
@@ -129,6 +124,19 @@ def make_plan(
         starts=usual_starts(noise * (estimated / channels) ** 0.5, parts) if run.starts == AUTO else int(run.starts),
         size_recipe=size_recipe,
     )
+
+
+def check_window(kernel_size: int, size: tuple[int, int], *, cropped: bool) -> None:
+    """Refuse a kernel window that leaves nothing of the picture, or of the crop, that shows it.
+
+    Raises:
+        RunError: If it is as large as that.
+    """
+    if kernel_size >= min(size):
+        raise RunError(
+            f"a kernel of {kernel_size} pixels is too large for the {'crop' if cropped else 'picture'} of "
+            f"{size[1]}x{size[0]} that shows it; give a smaller --kernel-size{' or a larger --crop' if cropped else ''}"
+        )
 
 
 def usual_starts(noise: float, parts: Parts) -> int:
