@@ -21,7 +21,7 @@ FLOORS = [
     ("ops",),
     ("nets", "images", "kernels"),
     ("core",),
-    ("image_priors", "kernel_priors", "data_terms", "optimizers"),
+    ("image_priors", "kernel_priors", "data_terms", "optimizers", "kernel_space"),
     ("devices", "metrics", "noise"),
     ("pipeline",),
     ("record",),
