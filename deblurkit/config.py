@@ -50,10 +50,20 @@ class RunParams(Params):
 
     kernel_size: int | Literal["auto"] = param("auto", "Side of the blur kernel in pixels.", min=3, odd=True)
     largest_kernel: int = param(51, "Largest kernel that an automatic size may reach, in pixels.", min=3, odd=True)
-    size_recipe: str = param("fast", "Recipe that finds the kernel size where the components chosen cannot.")
+    size_recipe: str = param("fast", "Recipe that finds the kernel size, or the start, where the components cannot.")
+    start: Literal["own", "blurry", "kernel", "both"] = param(
+        "own",
+        "Where gradients start: as the parts do; with the blurry picture as image; with the kernel that size_recipe "
+        "finds; with its kernel and its image.",
+    )
     channels: Literal["all", "luma"] = param("all", "What the kernel is estimated on; all get the same kernel.")
     crop: int = param(640, "Side of the textured crop on which the kernel is estimated; 0 takes all.", min=0)
-    scales: int = param(1, "Levels of the pyramid, coarse to fine; 0 chooses by the kernel size.", min=0, max=20)
+    scales: int | Literal["auto"] = param(
+        "auto",
+        "Levels of the pyramid, coarse to fine; auto: by the kernel size with closed forms, else 1.",
+        min=1,
+        max=20,
+    )
     scale_ratio: float = param(2**0.5, "Ratio of the sizes of neighbouring levels.", above=1.0, max=4.0)
     starts: int | Literal["auto"] = param(
         "auto", "Starts that are always tried, the best is kept; auto: by noise.", min=1
@@ -334,7 +344,8 @@ def _value(one: Parameter, value: object, layer: Layer) -> object:
 
 def _check_parts(config: Config, registry: Registry) -> None:
     """Check that the parts fit each other, before anything heavy is imported."""
-    registry.check_fit(config.optimizer.name, config.image_prior.name, config.kernel_prior.name)
+    kernel = config.kernel_prior
+    registry.check_fit(config.optimizer.name, config.image_prior.name, kernel.name, kernel_params=kernel.params)
     if _is_open("final", config.final.name):
         return
     place = _place("final.name", config.origins["final.name"])
@@ -342,9 +353,9 @@ def _check_parts(config: Config, registry: Registry) -> None:
         able = [entry.spec.name for entry in registry.entries("image_prior") if Offer.RESTORE in entry.spec.offers]
         cause = f"final.name: image prior {config.final.name!r} does not restore"
         raise ConfigError(f"{cause}; use {', '.join([*able, NONE])} or {AUTO}{at(place)}")
-    if Offer.KERNEL not in registry.spec("kernel_prior", config.kernel_prior.name).offers:
+    if Offer.KERNEL not in registry.spec("kernel_prior", kernel.name).narrowed(kernel.params).offers:
         cause = f"final.name: {config.final.name!r} needs a convolution kernel, and kernel prior"
-        raise ConfigError(f"{cause} {config.kernel_prior.name!r} shows none; use {NONE} or {AUTO}{at(place)}")
+        raise ConfigError(f"{cause} {kernel.name!r} shows none; use {NONE} or {AUTO}{at(place)}")
 
 
 def _place(dotted: str, origin: str) -> str:

@@ -20,7 +20,7 @@ import pluggy
 
 from deblurkit.errors import ConfigError, DeblurkitError, PluginError
 from deblurkit.hookspecs import HOOKS, new_manager
-from deblurkit.params import at, suggest
+from deblurkit.params import Params, at, suggest
 from deblurkit.specs import (
     SPECS,
     CommandSpec,
@@ -212,13 +212,19 @@ class Registry:
         """
         return load(self.find(kind, name))
 
-    def check_fit(self, optimizer: str, image: str, kernel: str, *, place: str = "") -> Fit:
-        """Check by name that an optimizer can move an image prior and a kernel prior; see `specs.check_fit`."""
+    def check_fit(
+        self, optimizer: str, image: str, kernel: str, *, kernel_params: Params | None = None, place: str = ""
+    ) -> Fit:
+        """Check by name that an optimizer can move an image prior and a kernel prior; see `specs.check_fit`.
+
+        The parameters of the kernel prior say which of its offers hold; without them all do.
+        """
+        prior: KernelPriorSpec = self.spec("kernel_prior", kernel, place=place)
         everything = [entry.spec for kind in KINDS for entry in self.entries(kind)]
         return check_fit(
             self.spec("optimizer", optimizer, place=place),
             self.spec("image_prior", image, place=place),
-            self.spec("kernel_prior", kernel, place=place),
+            prior if kernel_params is None else prior.narrowed(kernel_params),
             others=everything,
             place=place,
         )

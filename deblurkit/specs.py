@@ -7,7 +7,7 @@ The class behind ``target`` is imported when a run needs it.
 import importlib
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
@@ -77,17 +77,7 @@ class Spec:
         Raises:
             PluginError: If the module cannot be imported or has no such name.
         """
-        module_name, _, attribute = self.target.partition(":")
-        try:
-            module = importlib.import_module(module_name)
-        except (Exception, SystemExit) as error:
-            cause = f"{type(error).__name__}: {error}".strip().rstrip(":")
-            raise PluginError(f"'{self.name}' cannot be loaded from {self.target}: {cause}") from error
-        try:
-            return getattr(module, attribute)
-        except AttributeError:
-            cure = suggest(attribute, vars(module))
-            raise PluginError(f"'{self.name}' cannot be loaded: {module_name} has no {attribute!r}{cure}") from None
+        return _load(self.name, self.target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +130,31 @@ class ImagePriorSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class KernelPriorSpec(ComponentSpec):
-    """A kernel prior: k = K(φ), B(x; k) and S(k)."""
+    """A kernel prior: k = K(φ), B(x; k) and S(k).
+
+    Attributes:
+        offers_for: ``"package.module:function"`` of a function that takes the parameters and returns those of the
+            offers that hold for them; it imports nothing heavy. Empty where all of them always hold.
+    """
+
+    offers_for: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.offers_for, str) or (self.offers_for and not _TARGET.fullmatch(self.offers_for)):
+            subject = f"{type(self).__name__} {self.name!r}"
+            raise ValueError(f"{subject}: offers_for must look like 'package.module:name', not {self.offers_for!r}")
+
+    def narrowed(self, params: Params) -> "KernelPriorSpec":
+        """The same prior with the offers that hold for these parameters.
+
+        Raises:
+            PluginError: If `offers_for` cannot be imported.
+            UsageError: If a file that the parameters name is not what the prior needs.
+        """
+        if not self.offers_for:
+            return self
+        return replace(self, offers=frozenset(self.offers) & frozenset(_load(self.name, self.offers_for)(params)))
 
     kind: ClassVar[Kind] = "kernel_prior"
     allowed: ClassVar[frozenset[Offer]] = frozenset(
@@ -199,6 +213,21 @@ class Fit:
     def closed_forms(self) -> int:
         """How many of the two sides are moved by a closed form."""
         return len((self.image | self.kernel) & CLOSED_FORMS)
+
+
+def _load(name: str, target: str) -> Any:
+    """Import what a target names, or say for whom it could not be."""
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        cause = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        raise PluginError(f"'{name}' cannot be loaded from {target}: {cause}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        cure = suggest(attribute, vars(module))
+        raise PluginError(f"'{name}' cannot be loaded: {module_name} has no {attribute!r}{cure}") from None
 
 
 def find_fit(optimizer: OptimizerSpec, image: ImagePriorSpec, kernel: KernelPriorSpec) -> Fit | None:

@@ -67,6 +67,9 @@ class KernelPrior(nn.Module, Generic[P]):
         """Start from this kernel, (B, 1, h, w) of this prior's size (offer ``fit``)."""
         raise NotImplementedError
 
+    def renew(self) -> None:
+        """Start anew from another draw where the start is random, as algorithm 1 of Tran et al. does in every round."""
+
     @classmethod
     def restarted(cls, params: P, attempt: int) -> P:
         """Parameters for the given further attempt (1, 2, ...) after a bad result; the default keeps them."""

@@ -37,11 +37,20 @@ class Problem:
     scale: int = 0
     scales: int = 1
 
-    def loss(self, x: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective summed over the batch, and its parts by name: ``data``, ``image``, ``kernel``."""
+    def loss(
+        self, x: Tensor, step: int, *, image_weight: float = 1.0, kernel_weight: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective summed over the batch, and its parts by name: ``data``, ``image``, ``kernel``.
+
+        Args:
+            x: The latent image.
+            step: Number of the step, which a data term may depend on.
+            image_weight: Factor on R(x).
+            kernel_weight: Factor on S(k).
+        """
         terms = {
             "data": self.data(self.kernel.blur(x), self.observation, step).sum(),
-            "image": self.image.energy(x).sum(),
-            "kernel": self.kernel.energy().sum(),
+            "image": image_weight * self.image.energy(x).sum(),
+            "kernel": kernel_weight * self.kernel.energy().sum(),
         }
         return torch.stack(list(terms.values())).sum(), terms

@@ -51,23 +51,38 @@ class Convolution(KernelPrior[ConvolutionParams]):
         A rough image (``progress`` below 1) gets the full threshold, and the kernel is recentred; a good one gets a
         threshold in proportion to the noise, since on a clean picture even the kernel's faint parts can be believed.
         """
-        raw = normalise(least_squares(x, observation, self.kernel(), self.params))
-        rough = progress < 1.0
-        cleaned = [
-            self._clean(one, float(noise), rough) for one, noise in zip(raw.split(1), observation.noise, strict=True)
-        ]
-        kernel = torch.cat(cleaned)
-        self.fit(recentre(kernel) if rough else kernel)
+        self.fit(closed_form(x, observation, self.kernel(), self.params, rough=progress < 1.0))
 
-    def _clean(self, kernel: Tensor, noise: float, rough: bool) -> Tensor:
-        share = 1.0 if rough else min(1.0, max(FAINTEST, noise / FULL_THRESHOLD))
-        return keep_components(
-            kernel,
-            strong=share * self.params.strong,
-            weak=share * self.params.weak,
-            mass=share * self.params.component,
-            gap=int(noise > BREAKING),
-        )
+
+def closed_form(
+    x: Tensor, observation: Observation, start: Tensor, params: ConvolutionParams, *, rough: bool
+) -> Tensor:
+    """The kernel (B, 1, h, w) of the simplex that explains the observation best; see :meth:`Convolution.estimate`.
+
+    Args:
+        x: Latent image (B, C, H + 2 my, W + 2 mx).
+        observation: The blurry picture of that image.
+        start: The kernel so far (B, 1, h, w).
+        params: Weights and thresholds.
+        rough: Whether the image is a rough one.
+    """
+    raw = normalise(least_squares(x, observation, start, params))
+    kernel = torch.cat(
+        [clean(one, float(noise), params, rough) for one, noise in zip(raw.split(1), observation.noise, strict=True)]
+    )
+    return recentre(kernel) if rough else kernel
+
+
+def clean(kernel: Tensor, noise: float, params: ConvolutionParams, rough: bool) -> Tensor:
+    """Keep the connected parts of one kernel that can be believed at that noise level."""
+    share = 1.0 if rough else min(1.0, max(FAINTEST, noise / FULL_THRESHOLD))
+    return keep_components(
+        kernel,
+        strong=share * params.strong,
+        weak=share * params.weak,
+        mass=share * params.component,
+        gap=int(noise > BREAKING),
+    )
 
 
 def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -95,3 +110,10 @@ def least_squares(x: Tensor, observation: Observation, start: Tensor, params: Co
     smooth = params.smooth * observation.noise.square().view(-1, 1, 1, 1) * energy
     completed = torch.lerp(predicted, data, mask)
     return fit_kernel(spectrum, completed, start, ridge=params.ridge * energy, smooth=smooth, steps=params.steps)
+
+
+def gradient_misfit(x: Tensor, observation: Observation, kernel: Tensor) -> Tensor:
+    """Squared misfit ||m (grad x * k - grad y)||^2 of a kernel (B, 1, h, w), as (B,)."""
+    predicted = convolve_valid(inner_gradients(x), kernel)
+    error = (predicted - inner_gradients(observation.y)) * inner_mask(observation.mask)
+    return error.square().sum((1, 2, 3))

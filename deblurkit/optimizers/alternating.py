@@ -46,6 +46,9 @@ class Alternating(Optimizer[AlternatingParams]):
                 with torch.no_grad():
                     problem.kernel.estimate(x, problem.observation, progress=progress)
             elif Offer.PARAMETERS in problem.ways.kernel:
+                if p.renew_kernel:
+                    problem.kernel.renew()
+                    kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
                 kernel_turn.take(problem, partial(identical, x), index)
             with torch.no_grad():
                 loss, terms = problem.loss(x, index)

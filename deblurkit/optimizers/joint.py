@@ -26,7 +26,9 @@ class Joint(Optimizer[JointParams]):
                 group["lr"] = decayed(rates[group["name"]], index, p.milestones, p.decay)
             adam.zero_grad(set_to_none=True)
             x = problem.image()
-            loss, terms = problem.loss(x, index)
+            second = p.second_phase and index >= p.second_phase
+            weights = (p.image_weight, p.kernel_weight) if second else (1.0, 1.0)
+            loss, terms = problem.loss(x, index, image_weight=weights[0], kernel_weight=weights[1])
             loss.backward()
             adam.step()
             yield Step(index, p.iterations, loss.detach(), x.detach(), {name: t.detach() for name, t in terms.items()})

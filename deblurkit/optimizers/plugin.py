@@ -12,13 +12,16 @@ from deblurkit.specs import OptimizerSpec
 
 @dataclass(frozen=True, kw_only=True)
 class JointParams(Params):
-    """Parameters of `joint`; the defaults are those of SelfDeblur's published code."""
+    """Parameters of `joint`."""
 
     iterations: int = param(5000, "Number of updates.", min=1)
     image_lr: float = param(1e-2, "Learning rate of the image prior's parameters.", above=0.0)
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
     milestones: tuple[int, ...] = param((2000, 3000, 4000), "Steps at which both learning rates are decayed.", min=1)
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)
+    second_phase: int = param(0, "Step from which the energies are weighed anew; 0 never does.", min=0)
+    image_weight: float = param(1.0, "Factor on the image prior's energy from that step on.", min=0.0)
+    kernel_weight: float = param(1.0, "Factor on the kernel prior's energy from that step on.", min=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class AlternatingParams(Params):
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
     marginal: bool = param(False, "With closed forms: integrate the image out at coarse scales (variational Bayes).")
     marginal_iterations: int = param(10, "Rounds at a scale where the image is integrated out.", min=1)
+    renew_kernel: bool = param(False, "Before every kernel update by Adam, let the kernel prior start anew.")
     restored_scales: int = param(2, "Finest scales at which the image is restored even so.", min=0)
     milestones: tuple[int, ...] = param((), "Inner steps at which a part's learning rate is decayed.", min=1)
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)

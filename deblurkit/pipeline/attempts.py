@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,7 +40,8 @@ def best_attempt(
 ) -> tuple[Candidate, int]:
     """Make attempts until one is good enough.
 
-    The plan's starts are always made; up to ``run.restarts`` more while the best wants a retry.
+    The plan's starts are always made; up to ``run.restarts`` more while the best wants a retry. Where the first one
+    goes on from a kernel that was given, that kernel itself is a candidate too: the estimation may go astray.
 
     Args:
         observation: The part of the picture that the plan's crop shows, with all its channels, on the plan's device.
@@ -54,17 +55,23 @@ def best_attempt(
     """
     run = parts.config.run
     candidates: list[Candidate] = []
+    made = 0
     # a restart is one that the usual starts do not try
     fresh = max(NOISY_STARTS, plan.starts)
     for attempt in [*range(plan.starts), *range(fresh, fresh + run.restarts)]:
-        if len(candidates) >= plan.starts and not best_of(candidates).quality.retry:
+        if made >= plan.starts and not best_of(candidates).quality.retry:
             break
+        made += 1
         found = find(observation, parts, plan, attempt, deadline, listener)
         listener(Progress("judge", attempt + 1))
         candidates.append(conclude(observation, parts, plan, found))
+        if plan.start is not None and attempt == 0 and parts.final_class is not None:
+            candidates.append(
+                conclude(observation, parts, plan, replace(found, kernel=plan.start, latent=None, blurred=None))
+            )
         if found.stopped in ("interrupted", "time budget") or not plan.scales or time.monotonic() > deadline:
             break
-    return best_of(candidates), len(candidates)
+    return best_of(candidates), made
 
 
 def best_of(candidates: list[Candidate]) -> Candidate:
@@ -96,6 +103,7 @@ def find(
             attempt=attempt,
             deadline=deadline,
             listener=listener,
+            start=plan.start if attempt == 0 else None,
         )
         if plan.automatic and found.kernel is not None and found.latent is not None:
             trim(found)

@@ -80,9 +80,11 @@ class WatchedProblem(Problem):
 
     watch: Watch = field(default_factory=Watch)
 
-    def loss(self, x: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, x: Tensor, step: int, *, image_weight: float = 1.0, kernel_weight: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective, noted."""
-        value = super().loss(x, step)
+        value = super().loss(x, step, image_weight=image_weight, kernel_weight=kernel_weight)
         self.watch.most, self.watch.saved = max(self.watch.most, self.watch.saved), 0
         self.watch.times.append(time.monotonic())
         if len(self.watch.times) > 2 and self.watch.times[-1] - self.watch.times[0] > PROBE_SECONDS:

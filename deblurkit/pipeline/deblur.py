@@ -124,8 +124,8 @@ def prepare(
 ) -> Plan:
     """Decide what will be done to a picture.
 
-    Where the kernel size is wanted and the parts cannot find it, the recipe ``run.size_recipe`` finds it first; without
-    ``scouting`` the plan names that recipe instead.
+    Where the kernel size, or a kernel to start from, is wanted and the parts cannot find it, the recipe
+    ``run.size_recipe`` finds it first; without ``scouting`` the plan names that recipe instead.
 
     Raises:
         RunError: If the picture is too small.
@@ -135,31 +135,33 @@ def prepare(
     # networks hold many feature maps of the picture's size, closed forms little more than the picture
     features = frame.y.numel() if parts.closed_kernel or parts.fixed_kernel else NETWORK_FEATURES * frame.y.numel()
     device = choose_device(run.device)
-    wanted, size_recipe = run.kernel_size == AUTO, ""
+    automatic = run.kernel_size == AUTO and not parts.fixed_kernel
     size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
-    if wanted and not parts.closed_kernel and not parts.fixed_kernel:
-        if scouting:
-            size = scout(frame, parts, components, listener)
-        wanted, size_recipe = not scouting, "" if scouting else run.size_recipe
+    sized_by_other = automatic and not parts.closed_kernel
+    asks = sized_by_other or parts.takes_start
+    start = scout(frame, parts, components, listener) if asks and scouting else None
+    if start is not None and sized_by_other:
+        size = needed_window(start, size)
     threads = set_threads(run.threads, features)  # the scout has chosen its own
     return make_plan(
         frame.y,
         parts,
         kernel_size=size,
-        automatic=wanted and not parts.fixed_kernel,
+        automatic=automatic and start is None,
         noise=float(frame.noise.mean()),
         device=device,
         threads=threads,
-        size_recipe=size_recipe,
+        size_recipe=run.size_recipe if asks and not scouting else "",
+        start=start if parts.takes_start else None,
     )
 
 
-def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener) -> int:
-    """The kernel window that another recipe's result suggests, odd, at most the largest that is allowed here."""
+def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener) -> Tensor:
+    """The kernel (1, 1, h, w) that another recipe finds."""
     run = parts.config.run
     listener(Progress("size"))
-    kept = ("device", "threads", "seed", "largest_kernel", "crop")
-    flags = {"run.kernel_size": AUTO} | {f"run.{name}": getattr(run, name) for name in kept}
+    kept = ("kernel_size", "device", "threads", "seed", "largest_kernel", "crop")
+    flags = {f"run.{name}": getattr(run, name) for name in kept}
     other = Parts.load(resolve(flags, registry=components, recipe=run.size_recipe), components)
     plan = prepare(frame, other, components)
     crop = frame.to(plan.device).crop(*plan.crop)
@@ -167,8 +169,12 @@ def scout(frame: Observation, parts: Parts, components: Registry, listener: List
     if best.estimate.stopped == "interrupted":
         raise KeyboardInterrupt  # before there is anything to keep
     assert best.estimate.kernel is not None
-    wide = int(effective_size(best.estimate.kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK
-    return min(wide, plan.kernel_size)
+    return best.estimate.kernel
+
+
+def needed_window(kernel: Tensor, largest: int) -> int:
+    """The kernel window, odd, that a kernel which another recipe found suggests; at most the largest."""
+    return min(int(effective_size(kernel, fraction=KERNEL_MASS)[0]) + 2 * WINDOW_SLACK, largest)
 
 
 def finish(frame: Observation, parts: Parts, plan: Plan, best: Candidate, listener: Listener) -> Tensor:

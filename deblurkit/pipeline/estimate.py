@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import Observation, Problem
+from deblurkit.core.image_prior import extend
 from deblurkit.ops.resample import crop_kernel, resample_image, resample_kernel
 from deblurkit.ops.simplex import recentre
 from deblurkit.pipeline.parts import Parts
@@ -96,6 +97,7 @@ def estimate(
     attempt: int,
     deadline: float,
     listener: Listener,
+    start: Tensor | None = None,
 ) -> Estimate:
     """Run the optimizer at every scale, coarse to fine.
 
@@ -108,6 +110,7 @@ def estimate(
         attempt: Number of the attempt, from 0.
         deadline: Monotonic time after which it stops with what it has.
         listener: Is told of every step.
+        start: Kernel (1, 1, h, w) at full size to start from, or ``None``.
 
     Returns:
         The estimate. Ctrl-C ends it early instead of raising; what was reached is kept.
@@ -125,7 +128,12 @@ def estimate(
             scales=len(scales),
             attempt=attempt,
         )
-        warm_start(problem, parts, found.kernel, latent, ratio)
+        if index or start is None:
+            warm_start(problem, parts, found.kernel, latent, ratio)
+        else:
+            warm_start(problem, parts, start, None, scale.factor)
+        if index == 0 and Offer.FIT in parts.image_offers:
+            start_image(problem, parts, start)
         told = Progress("estimate", attempt + 1, index + 1, len(scales))
         latent = minimise(problem, parts, found, told, deadline, listener)
         with torch.no_grad():
@@ -241,3 +249,14 @@ def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Te
     if latent is not None and Offer.FIT in parts.image_offers:
         height, width = problem.image.latent_shape[-2:]
         problem.image.fit(resample_image(latent, (height, width)))
+
+
+def start_image(problem: Problem, parts: Parts, kernel: Tensor | None) -> None:
+    """Start the image where ``run.start`` says: from the blurry picture, or restored with the kernel of the start."""
+    how, observation = parts.config.run.start, problem.observation
+    if how == "blurry":
+        problem.image.fit(extend(observation.start, problem.kernel.margin))
+    elif how == "both" and kernel is not None and parts.final_class is not None:
+        with torch.no_grad():
+            shown = problem.kernel.kernel()
+        problem.image.fit(parts.restorer(observation, problem.kernel.margin).restore(observation, shown))

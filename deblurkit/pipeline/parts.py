@@ -49,8 +49,9 @@ class Parts:
             PluginError: If a component cannot be imported.
         """
         image, kernel = config.image_prior.name, config.kernel_prior.name
-        kernel_offers = frozenset(registry.spec("kernel_prior", kernel).offers)
-        ways = registry.check_fit(config.optimizer.name, image, kernel)
+        kernel_params = config.kernel_prior.params
+        kernel_offers = frozenset(registry.spec("kernel_prior", kernel).narrowed(kernel_params).offers)
+        ways = registry.check_fit(config.optimizer.name, image, kernel, kernel_params=kernel_params)
         final_class, final_params = _final(config, registry, Offer.KERNEL in kernel_offers, ways)
         return cls(
             config=config,
@@ -84,6 +85,12 @@ class Parts:
     def shows_kernel(self) -> bool:
         """Whether there is a convolution kernel to restore with, to show and to judge."""
         return Offer.KERNEL in self.kernel_offers
+
+    @property
+    def takes_start(self) -> bool:
+        """Whether gradients start from a kernel that another recipe finds."""
+        wanted = self.config.run.start in ("kernel", "both")
+        return wanted and self.many_scales and not self.fixed_kernel and not self.closed_kernel
 
     def optimizer(self, attempt: int = 0) -> Optimizer[Any]:
         """A new optimizer for the given attempt."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -42,8 +42,9 @@ class Plan:
         threads: CPU threads.
         starts: Starts that are always tried.
         noise: Noise level of the picture's channels.
-        size_recipe: Recipe that will find the kernel size before all else, or empty; until then ``kernel_size`` is the
-            largest one.
+        size_recipe: Recipe that will find the kernel size, or the kernel to start from, before all else; or empty.
+            Until then ``kernel_size`` may be the largest one.
+        start: The kernel (1, 1, h, w) that it found and that the estimation starts from, or ``None``.
     """
 
     size: tuple[int, int]
@@ -57,6 +58,7 @@ class Plan:
     threads: int
     starts: int
     size_recipe: str = ""
+    start: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
     def cropped(self) -> bool:
@@ -74,6 +76,7 @@ def make_plan(
     threads: int,
     noise: float = 0.0,
     size_recipe: str = "",
+    start: Tensor | None = None,
 ) -> Plan:
     """Decide everything about one picture.
 
@@ -85,7 +88,8 @@ def make_plan(
         device: Where it will run.
         threads: CPU threads.
         noise: Noise level of the picture's channels.
-        size_recipe: Recipe that will find the kernel size before all else, or empty.
+        size_recipe: Recipe that will find the kernel size or the start before all else, or empty.
+        start: The kernel (1, 1, h, w) to start from, or ``None``.
 
     Raises:
         RunError: If the picture is too small, for itself or for the kernel.
@@ -108,7 +112,7 @@ def make_plan(
         check_window(kernel_size, crop[2:], cropped=crop[2:] != (height, width))
     scales: list[Scale] = []
     if not parts.fixed_kernel or Offer.PARAMETERS in parts.ways.image:
-        scales = pyramid(kernel_size, run.scale_ratio, run.scales if parts.many_scales else 1, crop[2:])
+        scales = pyramid(kernel_size, run.scale_ratio, usual_scales(parts), crop[2:])
     # without a last step the image of the estimation is the result, and has to have all channels
     estimated = 1 if run.channels == "luma" and parts.final_class is not None else channels
     return Plan(
@@ -123,6 +127,7 @@ def make_plan(
         threads=threads,
         starts=usual_starts(noise * (estimated / channels) ** 0.5, parts) if run.starts == AUTO else int(run.starts),
         size_recipe=size_recipe,
+        start=start,
     )
 
 
@@ -137,6 +142,14 @@ def check_window(kernel_size: int, size: tuple[int, int], *, cropped: bool) -> N
             f"a kernel of {kernel_size} pixels is too large for the {'crop' if cropped else 'picture'} of "
             f"{size[1]}x{size[0]} that shows it; give a smaller --kernel-size{' or a larger --crop' if cropped else ''}"
         )
+
+
+def usual_scales(parts: Parts) -> int:
+    """Levels of the pyramid; 0 chooses by the kernel size, which only the quick closed forms do by themselves."""
+    if not parts.many_scales:
+        return 1
+    wanted = parts.config.run.scales
+    return int(wanted) if wanted != AUTO else 0 if parts.closed_kernel else 1
 
 
 def usual_starts(noise: float, parts: Parts) -> int:

@@ -162,7 +162,7 @@ def test_a_loss_that_is_no_number_ends_it(monkeypatch):
 
     real = Problem.loss
 
-    def loss(self, x, step):
+    def loss(self, x, step, **weights):
         value, terms = real(self, x, step)
         return value * float("nan") if step == 2 else value, terms
 

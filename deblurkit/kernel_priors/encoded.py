@@ -1,0 +1,199 @@
+"""A learned family of blurs as kernel prior (Tran, Tran, Phung and Hoai, CVPR 2021): B(x; k) = F(x, k), F frozen."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from deblurkit.core import KernelPrior, Observation
+from deblurkit.kernel_priors.convolution import closed_form, gradient_misfit
+from deblurkit.kernel_priors.plugin import EncodedParams
+from deblurkit.nets.code_net import CodeNet
+from deblurkit.nets.kernel_space.header import space_path
+from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace, Statistics
+from deblurkit.nets.kernel_space.weights import load_space
+from deblurkit.nets.untrained import UntrainedNetworks
+from deblurkit.ops.convolve import convolve_valid
+from deblurkit.ops.resample import resample_kernel
+
+FLOOR = 5e-7
+"""What a pixel outside a fitted kernel weighs: nothing that shows, and yet the code can make it grow."""
+
+
+class Encoded(KernelPrior[EncodedParams]):
+    """k is a code, blurring is what a trained operator does with it.
+
+    Where the operator has a convolution at its core, and one code holds for the whole picture, the prior shows the
+    kernel and takes any: ``kernel = normalise(decoded code * correction)``. The correction is 1 inside the space;
+    after a warm start or a closed form it makes up for what the space cannot express, so that gradients start exactly
+    there and move the kernel along the family.
+
+    Raises:
+        UsageError: If the space's file is missing or is none.
+    """
+
+    def __init__(
+        self, params: EncodedParams, observation: Observation, *, size: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        # a frozen operator is nothing that an optimizer may move, so it is kept out of the module's parameters
+        self._space = (space_on(params.space, observation.y.device),)
+        explicit = isinstance(self.space, ConvolutionalSpace) and params.tiles == 1 and not params.response
+        side = 2 * self.space.margin + 1
+        super().__init__(params, observation, size=size if explicit else (side, side), generator=generator)
+        dimensions, *grid = self.space.code_shape(observation.size)
+        if isinstance(self.space, ConvolutionalSpace):
+            grid = [params.tiles, params.tiles]
+        self.grid = (grid[0], grid[1])
+        self.dimensions = dimensions
+        self.code: nn.Parameter | None = None
+        self.networks: UntrainedNetworks | None = None
+        if params.code == "free":
+            self.code = nn.Parameter(self._mean_code(observation.y))
+        else:
+            self._draw_networks(observation.y)
+            self._fit_code(self._mean_code(observation.y))
+        self.register_buffer("correction", observation.y.new_ones(self.batch, 1, *self.size))
+        self.correction: Tensor
+
+    @property
+    def space(self) -> KernelSpace:
+        """The trained operators, frozen."""
+        return self._space[0]
+
+    @property
+    def convolutional(self) -> ConvolutionalSpace:
+        """The same, where it has a convolution at its core."""
+        assert isinstance(self.space, ConvolutionalSpace)
+        return self.space
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Half the kernel, or what the operator removes; 0 where it keeps the size."""
+        return self.size[0] // 2, self.size[1] // 2
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the blur is a convolution with :meth:`kernel`."""
+        return isinstance(self.space, ConvolutionalSpace) and self.grid == (1, 1) and not self.params.response
+
+    def codes(self) -> Tensor:
+        """The codes (B, D, gy, gx)."""
+        if self.networks is None:
+            assert self.code is not None
+            return self.code
+        z = self.networks.z
+        noise = torch.randn(z.shape, generator=self.generator, dtype=torch.float32).to(z)
+        return self.networks(self.params.perturbation * noise)
+
+    def kernel(self) -> Tensor:
+        """(B, 1, h, w), >= 0, sum 1; what a closed form or a fit set to zero is exactly zero until it grows."""
+        kernel = self.decoded(self.codes()) * self.correction
+        kernel = kernel / kernel.sum((-2, -1), keepdim=True)
+        kernel = kernel * (kernel > 2 * FLOOR)
+        return kernel / kernel.sum((-2, -1), keepdim=True)
+
+    def decoded(self, code: Tensor) -> Tensor:
+        """The space's own kernel in this prior's window, (B, 1, h, w), > 0.
+
+        A window that is smaller than the space's is cut out of it; for a larger one the space's kernels are enlarged.
+        """
+        kernel = self.convolutional.kernel(code)
+        return resample_kernel(kernel, self._zoom, self.size) + FLOOR
+
+    @property
+    def _zoom(self) -> float:
+        return max(1.0, max(self.size) / self.convolutional.window)
+
+    def blur(self, x: Tensor) -> Tensor:
+        """F(x, k): valid convolution with :meth:`kernel`, or whatever else the operator does."""
+        return convolve_valid(x, self.kernel()) if self.explicit else self.space.blur(x, self.codes())
+
+    def energy(self) -> Tensor:
+        """``penalty`` times the Euclidean norm of the code (Tran et al., published code), (B,)."""
+        if not self.params.penalty:
+            return super().energy()
+        return self.params.penalty * self.codes().flatten(1).norm(dim=1)
+
+    def fit(self, kernel: Tensor) -> None:
+        """Start from a kernel (B, 1, h, w): exactly, where this prior shows one; else from the nearest code."""
+        code = self._encoded(kernel)
+        self._fit_code(code.expand(-1, -1, *self.grid))
+        if self.explicit:
+            with torch.no_grad():
+                self.correction = (kernel + FLOOR) / self.decoded(self.codes())
+
+    def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
+        """The closed form of `convolution`, brought into the space where that explains the picture as well.
+
+        The space's own kernel stands if it raises the misfit of the gradients by no more than ``tolerance``; else the
+        closed form itself does.
+        """
+        kernel = closed_form(x, observation, self.kernel(), self.params, rough=progress < 1.0)
+        self.fit(kernel)
+        with torch.no_grad():
+            inside = self.decoded(self.codes())
+            inside = inside / inside.sum((-2, -1), keepdim=True)
+            allowed = (1 + self.params.tolerance) * gradient_misfit(x, observation, kernel)
+            good = (gradient_misfit(x, observation, inside) <= allowed).view(-1, 1, 1, 1)
+            self.correction = torch.where(good, torch.ones_like(self.correction), self.correction)
+
+    def renew(self) -> None:
+        """Draw the code's networks and their noise anew; a free code has nothing random."""
+        if self.networks is not None:
+            self._draw_networks(self.no_energy)
+
+    def _draw_networks(self, like: Tensor) -> None:
+        self.networks = UntrainedNetworks(
+            partial(CodeNet, self.dimensions, self.grid),
+            batch=self.batch,
+            shape=CodeNet.input_shape(self.grid),
+            scale=self.params.input_scale,
+            generator=self.generator,
+        ).to(like)
+
+    def _mean_code(self, like: Tensor) -> Tensor:
+        """The mean code of the training pictures at every place, or zeros where the space's file does not say it."""
+        shape = self.batch, self.dimensions, *self.grid
+        if self.space.statistics is None:
+            return like.new_zeros(shape)
+        return self.space.statistics.mean.to(like).view(1, -1, 1, 1).expand(shape).clone()
+
+    @torch.no_grad()
+    def _encoded(self, kernel: Tensor) -> Tensor:
+        window = self.convolutional.window
+        return self.convolutional.encode_kernel(resample_kernel(kernel, 1 / self._zoom, (window, window)))
+
+    def _fit_code(self, code: Tensor) -> None:
+        """Take over a code, or train the networks towards it by Adam on the squared error."""
+        if self.networks is None:
+            assert self.code is not None
+            with torch.no_grad():
+                self.code.copy_(code)
+            return
+        adam = torch.optim.Adam(self.networks.parameters(), lr=self.params.fit_lr)
+        for _ in range(self.params.fit_steps):
+            adam.zero_grad(set_to_none=True)
+            (self.codes() - code).square().mean().backward()
+            adam.step()
+
+
+def space_on(path: Path, device: torch.device) -> KernelSpace:
+    """The space of a file, on a device; kept, as a pyramid asks for it at every scale."""
+    path = space_path(path)
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        changed = 0  # reading it will say what is wrong
+    return _space_on(path, changed, device)
+
+
+@lru_cache(maxsize=2)
+def _space_on(path: Path, changed: int, device: torch.device) -> KernelSpace:
+    del changed  # a file that was written anew is read anew
+    space = load_space(path).to(device)
+    if space.statistics is not None:
+        space.statistics = Statistics(space.statistics.mean.to(device), space.statistics.factor.to(device))
+    return space
