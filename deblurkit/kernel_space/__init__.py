@@ -1,0 +1,1 @@
+"""Kernel spaces: training material, training, transfer of blur."""
