@@ -80,6 +80,13 @@ class BicubicParams(Params):
     factor: int = param(4, "Factor of the down-sampling whose low-pass it is; 1 is no blur.", min=1, max=64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BicubicParams(Params):
+    """Parameters of `bicubic`."""
+
+    factor: int = param(4, "Factor of the down-sampling whose low-pass it is; 1 is no blur.", min=1, max=64)
+
+
 @hookimpl
 def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
     """Yield the kernel priors that come with deblurkit."""
@@ -122,6 +129,13 @@ def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
         offers={"parameters", "energy", "estimate", "kernel", "fit"},
         offers_for="deblurkit.kernel_priors.space_offers:offers",
         reference="Tran et al. 2021",
+    )
+    yield KernelPriorSpec(
+        name="bicubic",
+        summary="The low-pass of bicubic down-sampling; nothing is estimated.",
+        params=BicubicParams,
+        target="deblurkit.kernel_priors.bicubic:Bicubic",
+        reference="Menon et al. 2020",
     )
     yield KernelPriorSpec(
         name="bicubic",
