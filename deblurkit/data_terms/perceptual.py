@@ -15,7 +15,7 @@ from deblurkit.nets.vgg import load_vgg19
 from deblurkit.ops.ssim import masked_ssim
 
 _ROUNDED = 1e-4
-"""Half width of the hyperbola that is the stand-in's absolute value: it has a slope, and is far below a step of 8 bits."""
+"""The stand-in takes the absolute value as a hyperbola of this half width: it has a slope, and 8 bits are coarser."""
 _BINOMIAL = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
 
 
