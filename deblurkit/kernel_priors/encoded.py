@@ -18,18 +18,15 @@ from deblurkit.nets.kernel_space.weights import load_space
 from deblurkit.nets.untrained import UntrainedNetworks
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.resample import resample_kernel
-
-FLOOR = 5e-7
-"""What a pixel outside a fitted kernel weighs: nothing that shows, and yet the code can make it grow."""
-
+from deblurkit.ops.simplex import normalise
 
 class Encoded(KernelPrior[EncodedParams]):
     """k is a code, blurring is what a trained operator does with it.
 
     Where the operator has a convolution at its core, and one code holds for the whole picture, the prior shows the
-    kernel and takes any: ``kernel = normalise(decoded code * correction)``. The correction is 1 inside the space;
-    after a warm start or a closed form it makes up for what the space cannot express, so that gradients start exactly
-    there and move the kernel along the family.
+    kernel and takes any: ``kernel = normalise(decoded code + correction)``, negative values cut. The correction is 0
+    inside the space; after a warm start or a closed form it makes up for what the space cannot express, so that
+    gradients start exactly there and move the kernel along the family.
 
     Raises:
         UsageError: If the space's file is missing or is none.
@@ -55,7 +52,7 @@ class Encoded(KernelPrior[EncodedParams]):
         else:
             self._draw_networks(observation.y)
             self._fit_code(self._mean_code(observation.y))
-        self.register_buffer("correction", observation.y.new_ones(self.batch, 1, *self.size))
+        self.register_buffer("correction", observation.y.new_zeros(self.batch, 1, *self.size))
         self.correction: Tensor
 
     @property
@@ -89,19 +86,16 @@ class Encoded(KernelPrior[EncodedParams]):
         return self.networks(self.params.perturbation * noise)
 
     def kernel(self) -> Tensor:
-        """(B, 1, h, w), >= 0, sum 1; what a closed form or a fit set to zero is exactly zero until it grows."""
-        kernel = self.decoded(self.codes()) * self.correction
-        kernel = kernel / kernel.sum((-2, -1), keepdim=True)
-        kernel = kernel * (kernel > 2 * FLOOR)
-        return kernel / kernel.sum((-2, -1), keepdim=True)
+        """(B, 1, h, w), >= 0, sum 1."""
+        return normalise(self.decoded(self.codes()) + self.correction)
 
     def decoded(self, code: Tensor) -> Tensor:
-        """The space's own kernel in this prior's window, (B, 1, h, w), > 0.
+        """The space's own kernel in this prior's window, (B, 1, h, w), >= 0, sum 1.
 
         A window that is smaller than the space's is cut out of it; for a larger one the space's kernels are enlarged.
         """
         kernel = self.convolutional.kernel(code)
-        return resample_kernel(kernel, self._zoom, self.size) + FLOOR
+        return resample_kernel(kernel, self._zoom, self.size)
 
     @property
     def _zoom(self) -> float:
@@ -123,7 +117,7 @@ class Encoded(KernelPrior[EncodedParams]):
         self._fit_code(code.expand(-1, -1, *self.grid))
         if self.explicit:
             with torch.no_grad():
-                self.correction = (kernel + FLOOR) / self.decoded(self.codes())
+                self.correction = kernel - self.decoded(self.codes())
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
         """The closed form of `convolution`, brought into the space where that explains the picture as well.
@@ -134,11 +128,9 @@ class Encoded(KernelPrior[EncodedParams]):
         kernel = closed_form(x, observation, self.kernel(), self.params, rough=progress < 1.0)
         self.fit(kernel)
         with torch.no_grad():
-            inside = self.decoded(self.codes())
-            inside = inside / inside.sum((-2, -1), keepdim=True)
             allowed = (1 + self.params.tolerance) * gradient_misfit(x, observation, kernel)
-            good = (gradient_misfit(x, observation, inside) <= allowed).view(-1, 1, 1, 1)
-            self.correction = torch.where(good, torch.ones_like(self.correction), self.correction)
+            good = gradient_misfit(x, observation, self.decoded(self.codes())) <= allowed
+            self.correction = self.correction * ~good.view(-1, 1, 1, 1)
 
     def renew(self) -> None:
         """Draw the code's networks and their noise anew; a free code has nothing random."""
