@@ -87,9 +87,8 @@ class KernelSpace(nn.Module):
         return self.apply_code(x, code)
 
     def forward(self, sharp: Tensor, code: Tensor) -> Tensor:
-        """F of a picture (B, C, H, W), of the same size; the border beyond it is a mirror image."""
-        border = [self.margin] * 4
-        return self.blur(functional.pad(sharp, border, mode="reflect") if self.margin else sharp, code)
+        """F of a picture (B, C, H, W), of the same size; beyond its border it goes on as :func:`extend` says."""
+        return self.blur(extend(sharp, (self.margin,) * 4), code)
 
     def extract(self, sharp: Tensor, blurry: Tensor) -> tuple[Tensor, Tensor | None]:
         """G for pictures with the right number of channels; see :meth:`distribution`."""
@@ -112,6 +111,7 @@ class KernelSpace(nn.Module):
         dimensions, rows, columns = self.code_shape(size)
         noise = torch.randn(dimensions, generator=generator).to(self.statistics.mean)
         code = self.statistics.mean + strength * (self.statistics.factor @ noise)
+        code = code.to(next(self.parameters()).device)  # the statistics stay where they were made
         return code.view(1, dimensions, 1, 1).expand(-1, -1, rows, columns).clone()
 
 
@@ -138,3 +138,20 @@ class ConvolutionalSpace(KernelSpace):
         Costs a fraction of training on pictures, and counts errors as pictures would show them.
         """
         raise NotImplementedError
+
+
+def extend(x: Tensor, borders: tuple[int, int, int, int]) -> Tensor:
+    """Extend pictures by their mirror image, or by their last row or column where they are too small for that.
+
+    Args:
+        x: (B, C, H, W).
+        borders: Columns on the left and on the right, rows at the top and at the bottom.
+
+    Returns:
+        (B, C, H + top + bottom, W + left + right).
+    """
+    left, right, top, bottom = borders
+    for border, side in (((left, right, 0, 0), x.shape[-1]), ((0, 0, top, bottom), x.shape[-2])):
+        if any(border):
+            x = functional.pad(x, border, mode="reflect" if max(border) < side else "replicate")
+    return x
