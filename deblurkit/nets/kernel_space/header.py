@@ -13,6 +13,7 @@ from typing import Any
 from deblurkit.errors import UsageError
 
 FORMAT = "deblurkit-kernel-space"
+VERSION = "1"
 LARGEST_HEADER = 1 << 24
 """Bytes; a longer one is no header."""
 
@@ -33,7 +34,7 @@ class Header:
 
     def metadata(self) -> dict[str, str]:
         """As text, for the file."""
-        own = {"format": FORMAT, "version": "1", "preset": self.preset, "config": json.dumps(self.config)}
+        own = {"format": FORMAT, "version": VERSION, "preset": self.preset, "config": json.dumps(self.config)}
         return {**self.card, **own}
 
     @classmethod
@@ -48,10 +49,17 @@ class Header:
                 f"{path}: is no kernel space of deblurkit; make one by deblurkit train-kernel-space, or convert the "
                 "authors' weights by deblurkit import-weights"
             )
+        if metadata.get("version") != VERSION:
+            raise UsageError(
+                f"{path}: is written in version {metadata.get('version')} of the format, and this deblurkit reads "
+                f"version {VERSION}; update deblurkit"
+            )
         try:
             config: Any = json.loads(metadata["config"])
             preset = metadata["preset"]
-        except (KeyError, ValueError) as error:
+            if not isinstance(config, dict):
+                raise ValueError("the config is no table")
+        except (KeyError, ValueError, RecursionError) as error:
             raise UsageError(f"{path}: its header is damaged ({error}); get the file anew") from error
         card = {key: text for key, text in metadata.items() if key not in ("format", "version", "preset", "config")}
         return cls(preset, config, card)
@@ -73,10 +81,10 @@ def read_header(path: Path) -> Header:
             document = json.loads(file.read(length)) if length <= LARGEST_HEADER else {}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error}); name a kernel space's file") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         document = {}
-    metadata = document.get("__metadata__", {}) if isinstance(document, dict) else {}
-    return Header.of(metadata, path)
+    metadata = document.get("__metadata__") if isinstance(document, dict) else None
+    return Header.of(metadata if isinstance(metadata, dict) else {}, path)
 
 
 def space_path(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from deblurkit.errors import UsageError
 from deblurkit.files import atomic_write
@@ -77,14 +78,39 @@ def load_space(path: Path) -> KernelSpace:
             header = Header.of(file.metadata() or {}, path)
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  no mapping
     except (OSError, safetensors.SafetensorError) as error:
-        raise UsageError(f"{path}: cannot be read as a kernel space ({error})") from error
+        cause = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+        raise UsageError(f"{path}: cannot be read as a kernel space ({cause}); name a kernel space's file") from error
     statistics = {name: tensors.pop(STATISTICS + name, None) for name in ("mean", "factor")}
+    if header.preset not in PRESETS:
+        raise UsageError(f"{path}: is a kernel space of the preset {header.preset!r}, which needs a newer deblurkit")
     try:
-        space = build_space(header.preset, header.config)
-        space.load_state_dict(tensors)
-    except (TypeError, RuntimeError) as error:
-        cause = " ".join(str(error).split())
-        raise UsageError(f"{path}: its weights do not fit the structure that its header names ({cause})") from error
+        with torch.random.fork_rng(devices=[]):  # the first weights are thrown away
+            space = build_space(header.preset, header.config)
+        misfit = differences(space.state_dict(), tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        misfit = " ".join(str(error).split())
+    if misfit:
+        raise UsageError(f"{path}: its weights do not fit the structure that its header names ({misfit})")
+    space.load_state_dict(tensors)
     if statistics["mean"] is not None and statistics["factor"] is not None:
         space.statistics = Statistics(statistics["mean"], statistics["factor"])
     return space.eval().requires_grad_(False)
+
+
+def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Say in a few words how weights differ from those of a structure, in names and shapes; empty if they don't."""
+    shapes = [
+        f"{name} is {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    kinds = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+        "of another shape": shapes,
+    }
+    return "; ".join(f"{len(names)} {kind}: {_few(names)}" for kind, names in kinds.items() if names)
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
