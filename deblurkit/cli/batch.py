@@ -17,6 +17,7 @@ from deblurkit.devices import choose_device
 from deblurkit.errors import DeblurkitError, ExitCode, UsageError
 from deblurkit.files import check_writable
 from deblurkit.images import (
+    WORD,
     OutputPaths,
     Picture,
     check_picture_size,
@@ -119,22 +120,22 @@ def process(paths: Sequence[Path], config: Config, options: Options) -> int:
     return batch.code
 
 
-def find_jobs(paths: Sequence[Path], options: Options, batch: Batch) -> list[Job]:
-    """The pictures that the paths stand for, each with the places of its results.
+def find_jobs(paths: Sequence[Path], options: Options, batch: Batch, word: str = WORD) -> list[Job]:
+    """The pictures that the paths stand for, each with the places of its results, marked by a word beside their input.
 
     A path that stands for nothing is noted and costs only itself.
     """
     good: list[Path] = []
     for path in paths:
         try:
-            find_images([path])
+            find_images([path], word)
             good.append(path)
         except UsageError as error:
             batch.fail(path, error)
     if not good:
         return []
-    sources = find_images(good)
-    outputs = output_paths(sources, options.out)
+    sources = find_images(good, word)
+    outputs = output_paths(sources, options.out, word)
     records = record_folders(outputs, options.record)
     return [Job(*one) for one in zip(sources, outputs, records, strict=True)]
 

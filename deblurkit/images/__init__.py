@@ -1,6 +1,6 @@
 """Pictures in and out: found, read with all their bits, written back as they came."""
 
-from deblurkit.images.find import SUFFIXES, OutputPaths, find_images, output_paths
+from deblurkit.images.find import SUFFIXES, WORD, OutputPaths, find_images, output_paths
 from deblurkit.images.picture import MIN_SIDE, Metadata, Picture, check_picture_size
 from deblurkit.images.read import MAX_PIXELS, read_image
 from deblurkit.images.write import QUALITY, write_image
@@ -10,6 +10,7 @@ __all__ = [
     "MIN_SIDE",
     "QUALITY",
     "SUFFIXES",
+    "WORD",
     "Metadata",
     "OutputPaths",
     "Picture",

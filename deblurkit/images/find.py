@@ -13,6 +13,9 @@ from deblurkit.errors import UsageError
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 """Endings of the files that are read and written, in lower case."""
 
+WORD = "deblurred"
+"""What stands before the suffix of a result that is written beside its original."""
+
 _FOREIGN_SUFFIXES = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".exr", ".hdr", ".svg", ".pdf", ".ppm")
 _KNOWN = "PNG, TIFF, JPEG, WebP and BMP"
 
@@ -32,7 +35,7 @@ class OutputPaths:
     kernel_picture: Path
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path], word: str = WORD) -> list[Path]:
     """Turn files, folders and patterns into a list of picture files.
 
     A folder stands for the pictures directly in it, in natural order (``2.png`` before ``10.png``), without hidden
@@ -43,6 +46,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
     Args:
         paths: Names as given by the user.
+        word: What marks the command's own results.
 
     Returns:
         The files, at least one. Their content is not looked at.
@@ -52,29 +56,32 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        found += _expand(path)
+        found += _expand(path, word)
     first: dict[str, Path] = {}
     for path in found:
         first.setdefault(os.path.realpath(path), path)
     unique = list(first.values())
-    stems = {(path.parent, path.stem) for path in unique if not _is_result(path)}
-    kept = [path for path in unique if not _is_result(path) or (path.parent, _origin_stem(path)) not in stems]
+    stems = {(path.parent, path.stem) for path in unique if not _is_result(path, word)}
+    kept = [
+        path for path in unique if not _is_result(path, word) or (path.parent, _origin_stem(path, word)) not in stems
+    ]
     if not kept:
         raise UsageError("No picture is named; give files, folders or patterns.")
     return kept
 
 
-def output_paths(inputs: Sequence[Path], out: Path | None) -> list[OutputPaths]:
+def output_paths(inputs: Sequence[Path], out: Path | None, word: str = WORD) -> list[OutputPaths]:
     """Decide where each result goes, before anything is computed.
 
     `out` is a file if there is one input and `out` has an image suffix (and is no folder), else a folder that receives
-    the results under the inputs' names. Without `out`, a result is ``<stem>.deblurred.<suffix>`` beside its input. The
+    the results under the inputs' names. Without `out`, a result is ``<stem>.<word>.<suffix>`` beside its input. The
     kernel stands beside the result as ``<stem>.kernel.npy`` and ``.kernel.png``; where two results differ only in their
     suffix, their kernels carry it too (``a.jpg.kernel.npy``, ``a.png.kernel.npy``). Nothing is created here.
 
     Args:
         inputs: Picture files, from `find_images`.
         out: What the user gave for ``-o``, or None.
+        word: What marks a result beside its input.
 
     Returns:
         One entry for each input, in order.
@@ -83,7 +90,7 @@ def output_paths(inputs: Sequence[Path], out: Path | None) -> list[OutputPaths]:
         UsageError: `out` cannot be what it would have to be, two inputs lead to the same result, or a result would
             replace an input.
     """
-    images = _image_paths(inputs, out)
+    images = _image_paths(inputs, out, word)
     stems = Counter(_key(image.with_suffix("")) for image in images)
     results = []
     for image in images:
@@ -94,10 +101,10 @@ def output_paths(inputs: Sequence[Path], out: Path | None) -> list[OutputPaths]:
     return results
 
 
-def _image_paths(inputs: Sequence[Path], out: Path | None) -> list[Path]:
+def _image_paths(inputs: Sequence[Path], out: Path | None, word: str) -> list[Path]:
     """Where the pictures go; see `output_paths`."""
     if out is None:
-        return [path.with_name(f"{path.stem}.deblurred{path.suffix}") for path in inputs]
+        return [path.with_name(f"{path.stem}.{word}{path.suffix}") for path in inputs]
     if not out.is_dir():
         suffix = out.suffix.lower()
         if suffix in _FOREIGN_SUFFIXES:
@@ -125,20 +132,20 @@ def _refuse_clashes(inputs: Sequence[Path], results: Sequence[OutputPaths]) -> N
                 )
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(path: Path, word: str) -> list[Path]:
     """The files that one name stands for."""
     try:
-        return _expand_readable(path)
+        return _expand_readable(path, word)
     except OSError as error:  # a folder without permission, a name too long
         raise UsageError(
             f"{path}: cannot be read ({error.strerror or error}); check its name and permissions."
         ) from error
 
 
-def _expand_readable(path: Path) -> list[Path]:
+def _expand_readable(path: Path, word: str) -> list[Path]:
     """The files that one name stands for, as far as the system lets us look."""
     if path.is_dir():
-        found = _pictures(path.iterdir())
+        found = _pictures(path.iterdir(), word)
         if not found:
             raise UsageError(f"{path}: holds no pictures; deblurkit reads {_KNOWN}.")
         return found
@@ -147,19 +154,22 @@ def _expand_readable(path: Path) -> list[Path]:
             raise UsageError(f"{path}: is no picture that deblurkit reads; it reads {_KNOWN}.")
         return [path]
     if glob.has_magic(str(path)):
-        found = _pictures(Path(name) for name in glob.glob(str(path), recursive=True))
+        found = _pictures((Path(name) for name in glob.glob(str(path), recursive=True)), word)
         if not found:
             raise UsageError(f"{path}: no picture fits this pattern; check it, or give a folder.")
         return found
     raise UsageError(f"{path}: does not exist; check the name.")
 
 
-def _pictures(paths: Iterable[Path]) -> list[Path]:
+def _pictures(paths: Iterable[Path], word: str) -> list[Path]:
     """Pictures among the paths, in natural order, without hidden files and deblurkit's own results."""
     chosen = (
         path
         for path in paths
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not _is_result(path) and path.is_file()
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and not _is_result(path, word)
+        and path.is_file()
     )
     return sorted(chosen, key=_natural)
 
@@ -169,14 +179,14 @@ def _natural(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", str(path).lower())]
 
 
-def _is_result(path: Path) -> bool:
-    """Whether the name is one that deblurkit gives to its own results."""
-    return path.stem.endswith((".deblurred", ".kernel"))
+def _is_result(path: Path, word: str) -> bool:
+    """Whether the name is one that the command gives to its own results."""
+    return path.stem.endswith((f".{word}", ".kernel"))
 
 
-def _origin_stem(path: Path) -> str:
+def _origin_stem(path: Path, word: str) -> str:
     """Stem of the picture that a result belongs to: ``a`` for ``a.deblurred.png`` and ``a.deblurred.kernel.png``."""
-    return path.stem.removesuffix(".kernel").removesuffix(".deblurred")
+    return path.stem.removesuffix(".kernel").removesuffix(f".{word}")
 
 
 def _key(path: Path) -> str:
