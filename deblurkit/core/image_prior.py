@@ -12,6 +12,8 @@ from deblurkit.core.observation import Observation
 from deblurkit.params import Params
 
 P = TypeVar("P", bound=Params)
+ROUGH = 0.5
+"""Progress at which a kernel that was rough begins to be refined."""
 
 
 class ImagePrior(nn.Module, Generic[P]):
@@ -51,9 +53,10 @@ class ImagePrior(nn.Module, Generic[P]):
         Args:
             observation: Blurry picture; it may differ in size from the one given at construction.
             kernel: (B, 1, h, w), non-negative, sum 1, true convolution.
-            progress: How far an estimation has come at this scale: 0 at its start, below 1 while the kernel still
-                moves. A prior may then relax its weights, and go on where its last call for a kernel of this size
-                ended instead of starting anew. 1 is plain non-blind deconvolution.
+            progress: How far an estimation has come: from 0 to ``ROUGH`` at one scale, while the kernel is rough and
+                wants edges; from there to 1 while it is refined. Below 1 a prior may relax its weights, and go on where
+                its last call for a kernel of this size ended instead of starting anew. 1 is plain non-blind
+                deconvolution.
 
         Returns:
             (B, C, H + h - 1, W + w - 1).

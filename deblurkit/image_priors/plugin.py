@@ -45,6 +45,10 @@ class HyperLaplacianParams(Params):
     second_order: float = param(0.25, "Weight of second differences relative to first ones, when restoring.", min=0.0)
     iterations: int = param(30, "Rounds of the splitting, when restoring.", min=1)
     rough_iterations: int = param(7, "The same while the kernel still moves; every call goes on from the last.", min=1)
+    edges: float = param(
+        4e-3, "Cost of a gradient that is not zero while the kernel is rough and wants edges.", above=0.0
+    )
+    relax: float = param(7.5, "That cost falls by this factor over the rounds at one scale.", min=1.0)
     energy_weight: float = param(2e-2, "Weight of the energy, for gradient optimizers.", min=0.0)
     energy_exponent: float = param(0.66, "Exponent of the energy, for gradient optimizers.", above=0.0, max=2.0)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from deblurkit.core import Observation, PixelImagePrior
+from deblurkit.core.image_prior import ROUGH
+from deblurkit.image_priors.l0_gradient import RESTART_FACTORS, cartoon
 from deblurkit.image_priors.plugin import HyperLaplacianParams, TotalVariationParams
 from deblurkit.ops.deconvolve import Splitting, deconvolve, noise_weight
 from deblurkit.ops.gradients import hyper_laplacian, total_variation
@@ -29,9 +33,12 @@ class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
     def restore(self, observation: Observation, kernel: Tensor, *, progress: float = 1.0) -> Tensor:
         """ADMM with a masked data term, whose border is unknown; the weight follows from the noise level.
 
-        While the kernel still moves, the weight is larger, as a kernel needs edges rather than texture, and a few
-        iterations from where the last call ended are enough.
+        While the kernel is rough, the exponent is 0: only edges help to find a kernel (Xu, Zheng and Jia 2013). While
+        it is refined, the weight is larger than at the end, and a few iterations from where the last call ended will
+        do.
         """
+        if progress < ROUGH:
+            return cartoon(observation, kernel, self.params.edges * self.params.relax ** (-progress / ROUGH))
         if progress < 1.0:
             return self._roughly(observation, kernel)
         return deconvolve(
@@ -43,6 +50,11 @@ class HyperLaplacian(PixelImagePrior[HyperLaplacianParams]):
             second_order=self.params.second_order,
             iterations=self.params.iterations,
         )
+
+    @classmethod
+    def restarted(cls, params: HyperLaplacianParams, attempt: int) -> HyperLaplacianParams:
+        """Another cost of edges."""
+        return replace(params, edges=params.edges * RESTART_FACTORS[attempt % len(RESTART_FACTORS)])
 
     @torch.no_grad()
     def _roughly(self, observation: Observation, kernel: Tensor) -> Tensor:

@@ -127,6 +127,8 @@ class Encoded(KernelPrior[EncodedParams]):
         """
         kernel = closed_form(x, observation, self.kernel(), self.params, rough=progress < 1.0)
         self.fit(kernel)
+        if progress < 1.0:
+            return
         with torch.no_grad():
             allowed = (1 + self.params.tolerance) * gradient_misfit(x, observation, kernel)
             good = gradient_misfit(x, observation, self.decoded(self.codes())) <= allowed

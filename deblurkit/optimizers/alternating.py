@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurkit.core import Optimizer, Problem, Step
+from deblurkit.core.image_prior import ROUGH
 from deblurkit.optimizers.marginal import marginal_kernels
 from deblurkit.optimizers.plugin import AlternatingParams
 from deblurkit.optimizers.schedule import decayed
@@ -33,7 +34,7 @@ class Alternating(Optimizer[AlternatingParams]):
         image_turn = Turn(problem.image, p.image_lr, p.image_steps, p)
         kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
         for index in range(p.iterations):
-            progress = index / p.iterations
+            progress = ROUGH * index / p.iterations
             if Offer.RESTORE in problem.ways.image:
                 with torch.no_grad():
                     x = problem.image.restore(problem.observation, problem.kernel.kernel(), progress=progress)

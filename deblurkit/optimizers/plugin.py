@@ -28,12 +28,12 @@ class JointParams(Params):
 class AlternatingParams(Params):
     """Parameters of `alternating`."""
 
-    iterations: int = param(8, "Rounds of one image update and one kernel update, at every scale.", min=1)
+    iterations: int = param(5, "Rounds of one image update and one kernel update, at every scale.", min=1)
     image_steps: int = param(50, "Adam steps of an image update, where the image prior has no closed form.", min=1)
     kernel_steps: int = param(50, "Adam steps of a kernel update, where the kernel prior has no closed form.", min=1)
     image_lr: float = param(1e-2, "Learning rate of the image prior's parameters.", above=0.0)
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
-    marginal: bool = param(False, "With closed forms: integrate the image out at coarse scales (variational Bayes).")
+    marginal: bool = param(True, "With closed forms: integrate the image out at coarse scales (variational Bayes).")
     marginal_iterations: int = param(10, "Rounds at a scale where the image is integrated out.", min=1)
     renew_kernel: bool = param(False, "Before every kernel update by Adam, let the kernel prior start anew.")
     restored_scales: int = param(2, "Finest scales at which the image is restored even so.", min=0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import Observation, Problem
-from deblurkit.core.image_prior import extend
+from deblurkit.core.image_prior import ROUGH, extend
 from deblurkit.ops.resample import crop_kernel, resample_image, resample_kernel
 from deblurkit.ops.simplex import recentre
 from deblurkit.pipeline.parts import Parts
@@ -204,7 +204,7 @@ def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, deadlin
     problem.kernel.fit(crop_kernel(found.kernel, problem.kernel.size))
     restorer = parts.restorer(found.observation, problem.kernel.margin)
     for index in range(rounds):
-        x = restorer.restore(found.observation, problem.kernel.kernel(), progress=index / rounds)
+        x = restorer.restore(found.observation, problem.kernel.kernel(), progress=ROUGH + (1 - ROUGH) * index / rounds)
         problem.kernel.estimate(x, found.observation, progress=1.0)
         # kept after every round, in case there is no next one
         found.kernel, found.latent, found.blurred = recentre(problem.kernel.kernel()), x, None
