@@ -292,6 +292,15 @@ def recipes() -> dict[str, str]:
     return {name: str(_from_recipe(name, "").document.get("summary", "")) for name in names}
 
 
+def read_document(path: Path) -> dict[str, Any]:
+    """Return what stands in a TOML or (by its suffix) JSON file.
+
+    Raises:
+        ConfigError: If it cannot be read, or is none.
+    """
+    return _from_file(path).document
+
+
 def recipe_folder() -> Traversable:
     """Return the folder of the recipes that come with deblurkit."""
     return files("deblurkit") / "recipes"

@@ -6,7 +6,7 @@ completion. What was typed arrives in `flags_of`, by the dotted keys that `deblu
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -288,8 +288,35 @@ def _option(
 ) -> click.Option:
     """Return the option of one parameter; its help shows the value that holds where nothing is typed."""
     dotted = f"{section}.{declared.name}"
-    origin = origins.get(dotted, config.DEFAULT)
-    value = values.get(dotted, declared.default)
+    return parameter_option(
+        declared,
+        f"{section}__{declared.name}",
+        _keeper(dotted),
+        prefix=prefix,
+        value=values.get(dotted, declared.default),
+        origin=origins.get(dotted, config.DEFAULT),
+    )
+
+
+def parameter_option(
+    declared: Parameter,
+    name: str,
+    callback: Callable[[click.Context, click.Parameter, Any], Any],
+    *,
+    prefix: str = "--",
+    value: Any,
+    origin: str = config.DEFAULT,
+) -> click.Option:
+    """Return the option of one declared parameter, which does not reach the command's function but the callback.
+
+    Args:
+        declared: The parameter.
+        name: What Click calls it.
+        callback: Given context, option and value, also where nothing was typed.
+        prefix: What stands before its name: ``--`` or ``--image-prior.``.
+        value: What holds where nothing is typed, for the help.
+        origin: Where that value comes from, for the help.
+    """
     shown = text_of(tuple(value) if isinstance(value, list) else value)
     facts = [f"{origin}: {shown}"] if shown else []
     if declared.bounds_text:
@@ -298,12 +325,12 @@ def _option(
     flag = f"{prefix}{declared.flag}"
     names = f"{flag}/{prefix}no-{declared.flag}" if declared.annotation is bool else flag
     return click.Option(
-        [names, f"{section}__{declared.name}"],
+        [names, name],
         type=bool if declared.annotation is bool else ParameterType(declared),
         metavar=_metavar(declared),
         default=None,
         expose_value=False,
-        callback=_keeper(dotted),
+        callback=callback,
         help=text,
     )
 

@@ -1,0 +1,206 @@
+"""From settings and names of files to the space and the examples that training starts with."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import TypeVar
+
+from deblurkit.errors import UsageError
+from deblurkit.kernel_space.datasets import BlurData, Data, Exposure, PairData, TextureStore, Warn
+from deblurkit.kernel_space.draws import generator
+from deblurkit.kernel_space.kernel_sources import KernelSource, find_kernels
+from deblurkit.kernel_space.pairs import Facts, Pair, check_pairs, check_pictures, find_pairs, find_sharp
+from deblurkit.kernel_space.settings import TEXTURES, TRAJECTORIES, Sources, TrainParams
+from deblurkit.nets.kernel_space import weights
+from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
+from deblurkit.nets.kernel_space.weights import build_space, load_space
+from deblurkit.nets.seeding import seeded
+
+WINDOW = 27
+"""Side of random trajectories where the space has no kernels of its own."""
+GIGABYTE = 1e9
+_ARGUMENTS = {
+    "window": ("window",),
+    "dimensions": ("dimensions", "code"),
+    "features": ("features",),
+    "channels": ("channels",),
+    "vae": ("vae",),
+}
+"""Names that a structure's arguments may have, by the setting's."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a training works on.
+
+    Attributes:
+        training: Examples to learn from; None where there are only kernels.
+        validation: Examples that are held out, if any.
+        kernels: Kernels for the steps on kernels alone.
+        description: In words, for the card of the space.
+        fingerprint: By which the same data is recognised.
+    """
+
+    training: Data | None
+    validation: Data | None
+    kernels: KernelSource
+    description: str
+    fingerprint: str
+
+
+def new_space(params: TrainParams) -> KernelSpace:
+    """Build the space that is asked for, its weights drawn by the seed or taken from a file.
+
+    Raises:
+        UsageError: There is no such preset, it has no such setting, or the file cannot be read.
+    """
+    if params.preset not in weights.PRESETS:
+        raise UsageError(
+            f"{params.preset}: no such kernel space preset; there are {', '.join(sorted(weights.PRESETS))}"
+        )
+    module, _, name = weights.PRESETS[params.preset].partition(":")
+    accepted = signature(getattr(importlib.import_module(module), name)).parameters
+    config: dict[str, int | float | bool] = {}
+    for setting, arguments in _ARGUMENTS.items():
+        value = getattr(params, setting)
+        if value in ("auto", False):
+            continue
+        argument = next((one for one in arguments if one in accepted), "")
+        if not argument:
+            raise UsageError(f"{setting}: the preset {params.preset!r} has no such setting; leave it out.")
+        config[argument] = value
+    with seeded(generator(params.seed, "weights", 0)):
+        space = build_space(params.preset, config)
+    if params.init != Path():
+        _start_from(space, params.init)
+    return space
+
+
+def _start_from(space: KernelSpace, path: Path) -> None:
+    """Take over the weights of another space as far as their names and shapes fit."""
+    others = load_space(path).state_dict()
+    own = space.state_dict()
+    fitting = {name: tensor for name, tensor in others.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise UsageError(f"{path}: has no weights that fit this structure; start without --init.")
+    space.load_state_dict(fitting, strict=False)
+
+
+def find_material(sources: Sources, params: TrainParams, space: KernelSpace, warn: Warn) -> Material:
+    """Find and check all pictures and kernels; decodes none of the pictures.
+
+    Raises:
+        UsageError: Something is missing, does not fit, or contradicts itself.
+        ImageError: A picture's header is damaged.
+        KernelError: A file is no kernel.
+    """
+    if sources.pairs and sources.sharp:
+        raise UsageError("Pairs and sharp pictures are both named; train on pairs, or blur sharp pictures by --sharp.")
+    if params.iterations and not (sources.pairs or sources.sharp):
+        raise UsageError(
+            "No pictures are named; give folders of pairs, or --sharp with a folder of sharp pictures or textures."
+        )
+    own = space.window if isinstance(space, ConvolutionalSpace) else 0
+    size = params.kernel_window if params.kernel_window != "auto" else own or WINDOW
+    assert isinstance(size, int)
+    kernels = find_kernels(sources.kernels or (Path(TRAJECTORIES),), window=size, shift=params.shift)
+    if own and kernels.window > own:
+        raise UsageError(
+            f"kernels: have a side of {kernels.window} pixels and the space only {own}; set --window {kernels.window}."
+        )
+    limit = params.cache * GIGABYTE
+    training: Data | None
+    if sources.sharp:
+        training, validation = _from_sharp(sources, params, kernels, limit, warn)
+    else:
+        training, validation = _from_pairs(sources, params, limit, warn)
+    if sources.validation:
+        validation = _pair_data(
+            [find_pairs([source]) for source in sources.validation], params, limit / 4, warn, flips=False
+        )
+    names = [*(training.names if training else ()), "", *(validation.names if validation else ()), "", *kernels.names]
+    digest = hashlib.blake2b("\n".join(names).encode(), digest_size=12).hexdigest()
+    return Material(training, validation, kernels, _describe(sources, training), digest)
+
+
+def _from_pairs(sources: Sources, params: TrainParams, limit: float, warn: Warn) -> tuple[Data | None, Data | None]:
+    if not sources.pairs:
+        return None, None
+    found = [find_pairs([source]) for source in sources.pairs]
+    share = 0.0 if sources.validation else params.validation_share
+    kept, held = _hold_out(found, share)
+    check_pairs([pair for pairs in found for pair in pairs], grey=params.grey)  # grey in one part, colour in the other
+    validation = _pair_data(held, params, limit / 4, warn, flips=False) if any(held) else None
+    return _pair_data(kept, params, limit, warn, flips=params.flips), validation
+
+
+def _pair_data(found: Sequence[Sequence[Pair]], params: TrainParams, limit: float, warn: Warn, *, flips: bool) -> Data:
+    pairs = [pair for some in found for pair in some]
+    facts = check_pairs(pairs, grey=params.grey)
+    _check_sizes([pair.sharp for pair in pairs], facts, params.crop, params.crop)
+    return PairData(pairs, crop=params.crop, flips=flips, limit=limit, grey=params.grey, warn=warn)
+
+
+def _from_sharp(
+    sources: Sources, params: TrainParams, kernels: KernelSource, limit: float, warn: Warn
+) -> tuple[Data, Data | None]:
+    share = 0.0 if sources.validation else params.validation_share
+    synthetic = [name for name in sources.sharp if str(name) == TEXTURES and not name.exists()]
+    found = [find_sharp([name]) for name in sources.sharp if name not in synthetic]
+    textures = [[(params.seed, number, params.texture_side) for number in range(params.textures)]] if synthetic else []
+    facts = check_pictures([path for paths in found for path in paths], grey=params.grey)
+    if found and synthetic and facts.channels == 1 and not params.grey:
+        raise UsageError("The sharp pictures are grey and the textures coloured; train on grey (--grey).")
+    side = params.crop + kernels.window - 1
+    _check_sizes([path for paths in found for path in paths], facts, side, params.crop)
+    if synthetic and params.texture_side < side:
+        raise UsageError(f"texture_side: crop and kernel need {side} pixels; set --texture-side {side}.")
+    exposure = Exposure(params.gamma_share, params.saturated_share, params.gain, params.noise)
+    parts: list[Data | None] = []
+    for paths, painted, room, flips in zip(
+        _hold_out(found, share), _hold_out(textures, share), (limit, limit / 4), (params.flips, False), strict=True
+    ):
+        store = TextureStore(_flat(paths), _flat(painted), limit=room, grey=params.grey, warn=warn)
+        parts.append(BlurData(store, kernels, exposure, crop=params.crop, flips=flips) if len(store) else None)
+    assert parts[0] is not None
+    return parts[0], parts[1]
+
+
+def _hold_out(found: Sequence[Sequence[T]], share: float) -> tuple[list[Sequence[T]], list[Sequence[T]]]:
+    """Split the end of every source off: neighbours in a film are too much alike to be split at random."""
+    counts = [math.ceil(share * len(one)) if len(one) > 1 else 0 for one in found]
+    cuts = [len(one) - count for one, count in zip(found, counts, strict=True)]
+    return (
+        [one[:cut] for one, cut in zip(found, cuts, strict=True)],
+        [one[cut:] for one, cut in zip(found, cuts, strict=True)],
+    )
+
+
+def _flat(found: Sequence[Sequence[T]]) -> list[T]:
+    return [item for one in found for item in one]
+
+
+def _check_sizes(paths: Sequence[Path], facts: Facts, side: int, crop: int) -> None:
+    """Refuse pictures that no example can be cut out of."""
+    for path, (height, width) in zip(paths, facts.sizes, strict=True):
+        if min(height, width) < side:
+            why = f"a crop of {crop} pixels" if side == crop else f"a crop of {crop} pixels and the kernel around it"
+            raise UsageError(
+                f"{path}: is {width} x {height} pixels, and {why} {'needs' if side == crop else 'need'} {side}; set "
+                "a smaller --crop, or leave it out."
+            )
+
+
+def _describe(sources: Sources, training: Data | None) -> str:
+    """The data in words."""
+    words = [
+        f"{name}: {', '.join(Path(text).name or text for text in texts)}" for name, texts in sources.named().items()
+    ]
+    return "; ".join([*words, f"{len(training.names)} names"] if training else words) or TRAJECTORIES

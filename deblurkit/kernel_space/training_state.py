@@ -1,0 +1,93 @@
+"""The state of an unfinished training, for an exact continuation."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deblurkit.errors import UsageError
+from deblurkit.files import atomic_write
+
+FORMAT = "deblurkit-kernel-space-training"
+
+
+@dataclass
+class Checkpoint:
+    """Everything that the next step depends on, beside the settings and the data.
+
+    Random numbers need no state: they follow from seed and step.
+
+    Attributes:
+        step: Steps done, both stages together.
+        space: The weights.
+        optimizer: State of the optimizer.
+        settings: What was set, to refuse a continuation under other settings.
+        best: The best validation PSNR so far, ``-inf`` before the first.
+        running: Sum of the losses since the last line of the log, and how many they are.
+        history: (step, mean loss) of every line of the log.
+        seconds: Time spent.
+    """
+
+    step: int
+    space: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    settings: dict[str, Any]
+    best: float = -float("inf")
+    running: tuple[float, int] = (0.0, 0)
+    history: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the former checkpoint, whole or not at all.
+
+    Raises:
+        RunError: The system refuses: disk full, no permission. The former checkpoint is untouched.
+    """
+    # into memory first: torch's own writer hides the system's reason
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **vars(checkpoint)}, buffer)
+    atomic_write(path, lambda file: file.write(buffer.getbuffer()), overwrite=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what :func:`write_checkpoint` wrote; no code in the file is run.
+
+    Raises:
+        UsageError: The file is missing, damaged, or something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: does not exist, so there is nothing to resume; train without --resume.") from error
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: cannot be read as a checkpoint; train anew with --overwrite.") from error
+    if not isinstance(content, dict) or content.pop("format", "") != FORMAT:
+        raise UsageError(f"{path}: is no checkpoint of a training; train anew with --overwrite.")
+    try:
+        return Checkpoint(**content)
+    except TypeError as error:
+        raise UsageError(f"{path}: is a checkpoint of another version; train anew with --overwrite.") from error
+
+
+def check_same_settings(former: Mapping[str, Any], present: Mapping[str, Any], path: Path) -> None:
+    """Refuse to continue a training under other settings: its result would be that of neither.
+
+    Raises:
+        UsageError: Naming what differs.
+    """
+    differing = [name for name in sorted({*former, *present}) if former.get(name) != present.get(name)]
+    if differing:
+        shown = "; ".join(f"{name}: {former.get(name)}, now {present.get(name)}" for name in differing[:4])
+        raise UsageError(
+            f"{path}: was trained under other settings ({shown}); resume with the former ones, or train anew with "
+            "--overwrite."
+        )
