@@ -27,6 +27,11 @@ COMMANDS = {
             summary="Deblur pictures whose blur kernel is known.",
             target="deblurkit.cli.deconvolve:deconvolve",
         ),
+        CommandSpec(
+            name="train-kernel-space",
+            summary="Learn a kernel space from sharp and blurry pictures.",
+            target="deblurkit.cli.train_kernel_space:train_kernel_space",
+        ),
         CommandSpec(name="metrics", summary="Compare two pictures.", target="deblurkit.cli.metrics:metrics"),
         CommandSpec(
             name="list",
