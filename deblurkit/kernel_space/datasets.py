@@ -18,6 +18,7 @@ from torch import Tensor
 from deblurkit.errors import DeblurkitError, RunError
 from deblurkit.images import read_image
 from deblurkit.kernel_space.draws import generator, uniform, whole
+from deblurkit.kernel_space.exposure import expose
 from deblurkit.kernel_space.kernel_sources import KernelSource
 from deblurkit.kernel_space.pairs import Pair
 from deblurkit.kernel_space.textures import texture
@@ -245,8 +246,6 @@ class BlurData(Data):
                 [example.light for example in examples],
             )
         )
-        from deblurkit.kernel_space.exposure import expose
-
         sharp, blurry = expose(scene, kernels, gamma=light[:, 0], gain=light[:, 1])
         if self.exposure.noise:
             noise = torch.stack([example.noise for example in examples]).to(device, non_blocking=True)
