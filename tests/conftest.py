@@ -1,8 +1,10 @@
 """Test plugins and recipes, for everything that is built upon the registry."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -81,3 +83,14 @@ def fake_recipes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         (folder / f"{name}.toml").write_text(text)
     monkeypatch.setattr(config, "recipe_folder", lambda: folder)
     return folder
+
+
+@pytest.fixture
+def plain_spaces(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return tests/data/plain_spaces.py, its kernel spaces in the place of the real presets."""
+    from deblurkit.nets.kernel_space import weights
+
+    monkeypatch.syspath_prepend(str(PLUGINS.parent))
+    monkeypatch.setitem(weights.PRESETS, "compact", "plain_spaces:PlainSpace")
+    monkeypatch.setitem(weights.PRESETS, "paper", "plain_spaces:GridSpace")
+    return importlib.import_module("plain_spaces")

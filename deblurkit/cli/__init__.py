@@ -28,9 +28,24 @@ COMMANDS = {
             target="deblurkit.cli.deconvolve:deconvolve",
         ),
         CommandSpec(
+            name="transfer-blur",
+            summary="Give the blur of one pair of pictures to other pictures.",
+            target="deblurkit.cli.transfer_blur:transfer_blur",
+        ),
+        CommandSpec(
+            name="synthesize",
+            summary="Make training pairs of sharp pictures.",
+            target="deblurkit.cli.synthesize:synthesize",
+        ),
+        CommandSpec(
             name="train-kernel-space",
             summary="Learn a kernel space from sharp and blurry pictures.",
             target="deblurkit.cli.train_kernel_space:train_kernel_space",
+        ),
+        CommandSpec(
+            name="import-weights",
+            summary="Convert the published weights of an encoded kernel space.",
+            target="deblurkit.cli.import_weights:import_weights",
         ),
         CommandSpec(name="metrics", summary="Compare two pictures.", target="deblurkit.cli.metrics:metrics"),
         CommandSpec(
