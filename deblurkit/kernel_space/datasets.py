@@ -19,7 +19,7 @@ from deblurkit.errors import DeblurkitError, RunError
 from deblurkit.images import read_image
 from deblurkit.kernel_space.draws import generator, uniform, whole
 from deblurkit.kernel_space.exposure import expose
-from deblurkit.kernel_space.kernel_sources import KernelSource
+from deblurkit.kernel_space.kernel_sources import ORIENTATIONS, KernelSource, oriented
 from deblurkit.kernel_space.pairs import Pair
 from deblurkit.kernel_space.textures import texture
 
@@ -171,7 +171,7 @@ class PairData(Data):
         else:
             raise RunError("Almost no picture can be decoded; see the warnings, and mend the training data.")
         two = torch.stack([_unit(one) for one in _cut([sharp, blurry], self.crop, source)])
-        two = _flip(two, source) if self.flips else two
+        two = oriented(two, whole(source, ORIENTATIONS)) if self.flips else two
         return Example(two[0], two[1], NOTHING, NOTHING, NOTHING)
 
 
@@ -225,7 +225,7 @@ class BlurData(Data):
             raise RunError("Almost no picture can be decoded; see the warnings, and mend the training data.")
         (scene,) = _cut([picture], self.crop + self.kernels.window - 1, source)
         scene = _unit(scene)
-        scene = _flip(scene, source) if self.flips else scene
+        scene = oriented(scene, whole(source, ORIENTATIONS)) if self.flips else scene
         how = self.exposure
         gamma = GAMMA if uniform(source) < how.gamma_share else 1.0
         gain = uniform(source, 1.0, how.gain) if uniform(source) < how.saturated_share else 1.0
@@ -273,11 +273,3 @@ def _cut(pictures: Sequence[Tensor | None], side: int, source: torch.Generator) 
 def _unit(pixels: Tensor) -> Tensor:
     """As float32 in [0, 1]."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-
-
-def _flip(pictures: Tensor, source: torch.Generator) -> Tensor:
-    """Mirror in both axes and transpose, each with probability one half."""
-    turn = whole(source, 8)
-    axes = [axis for bit, axis in ((1, -1), (2, -2)) if turn & bit]
-    pictures = pictures.flip(axes) if axes else pictures
-    return pictures.mT if turn & 4 else pictures

@@ -19,6 +19,10 @@ from deblurkit.kernels import KERNEL_SUFFIXES, read_kernel
 
 BLOCK = 64
 """Random kernels are drawn so many at a time, which is much faster than one by one."""
+BLOCKS = 16
+"""So many blocks are drawn before their kernels come again in another orientation; drawing a kernel costs more than
+learning from it, and its mirror images and transposes are as good as new ones."""
+ORIENTATIONS = 8
 
 
 class KernelSource(ABC):
@@ -38,17 +42,24 @@ class KernelSource(ABC):
 
 
 class Trajectories(KernelSource):
-    """Random camera shakes; every example has a new one."""
+    """Random camera shakes without end: each is seen once in every orientation, and never again."""
 
     def __init__(self, window: int, shift: float) -> None:
         self.window = window
         self.shift = shift
         self.names = [f"{TRAJECTORIES}-{window}"]
-        self._block = lru_cache(maxsize=16)(self._draw)
+        self._block = lru_cache(maxsize=2 * BLOCKS)(self._draw)
 
     def take(self, seed: int, purpose: str, numbers: range) -> Tensor:
         """See :meth:`KernelSource.take`."""
-        return torch.stack([self._block(seed, purpose, number // BLOCK)[number % BLOCK] for number in numbers])
+        return torch.stack([self._one(seed, purpose, number) for number in numbers])
+
+    def _one(self, seed: int, purpose: str, number: int) -> Tensor:
+        pool = BLOCK * BLOCKS
+        period, rest = divmod(number, pool * ORIENTATIONS)
+        turn, index = divmod(rest, pool)
+        kernel = self._block(seed, purpose, period * BLOCKS + index // BLOCK)[index % BLOCK]
+        return oriented(kernel, (turn + index) % ORIENTATIONS)
 
     def _draw(self, seed: int, purpose: str, block: int) -> Tensor:
         return random_kernels(BLOCK, self.window, generator=generator(seed, purpose, block), shift=self.shift)
@@ -127,3 +138,10 @@ def centred(kernel: Tensor, window: int) -> Tensor:
     height, width = kernel.shape[-2:]
     down, across = (window - height) // 2, (window - width) // 2
     return functional.pad(kernel, [across, across, down, down])
+
+
+def oriented(pictures: Tensor, which: int) -> Tensor:
+    """One of the 8 mirror images and transposes (..., H, W): 0 is the picture itself."""
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if which & bit]
+    pictures = pictures.flip(axes) if axes else pictures
+    return pictures.mT if which & 4 else pictures
