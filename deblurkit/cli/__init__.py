@@ -29,7 +29,7 @@ COMMANDS = {
         ),
         CommandSpec(
             name="transfer-blur",
-            summary="Give the blur of one pair of pictures to other pictures.",
+            summary="Give the blur of one pair of pictures to others.",
             target="deblurkit.cli.transfer_blur:transfer_blur",
         ),
         CommandSpec(
@@ -44,7 +44,7 @@ COMMANDS = {
         ),
         CommandSpec(
             name="import-weights",
-            summary="Convert the published weights of an encoded kernel space.",
+            summary="Convert published weights of a kernel space.",
             target="deblurkit.cli.import_weights:import_weights",
         ),
         CommandSpec(name="metrics", summary="Compare two pictures.", target="deblurkit.cli.metrics:metrics"),
