@@ -76,7 +76,7 @@ def _read_zip(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, EOFError("its end is missing")) from error
     names = [entry.filename for entry in entries]
     if any(name.endswith("/constants.pkl") for name in names):
         raise UsageError(f"{path}: is a TorchScript program, not weights; save its state_dict() and import that")
@@ -109,8 +109,8 @@ def _more_than_weights(name: str) -> str:
             "run that code; only files of weights can be imported"
         )
     return (
-        f"holds more than weights: opening it would run {name}, so it was not opened; don't trust it, and get the file "
-        "anew from its source"
+        f"holds more than weights: opening it would run {name}, so it was not opened; import a file of weights "
+        "alone, from a source that you trust"
     )
 
 
