@@ -18,7 +18,7 @@ from torch import Tensor
 from deblurkit.errors import UsageError
 from deblurkit.kernel_space.foreign import read_foreign
 from deblurkit.nets.kernel_space.paper import PaperSpace
-from deblurkit.nets.kernel_space.space import KernelSpace
+from deblurkit.nets.kernel_space.space import KernelSpace, Statistics
 from deblurkit.nets.kernel_space.unet import HALVINGS
 from deblurkit.nets.kernel_space.weights import differences
 
@@ -133,6 +133,8 @@ def _paper_space(weights: Weights) -> KernelSpace:
     if misfit:
         raise ValueError(misfit)
     space.load_state_dict({name: tensor.detach().float() for name, tensor in weights.items()}, assign=True)
+    if space.vae:  # its training drew the codes towards a standard normal, from which its authors draw blurs
+        space.statistics = Statistics(torch.zeros(space.code), torch.eye(space.code))
     return space.eval().requires_grad_(False)
 
 

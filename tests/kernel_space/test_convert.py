@@ -91,6 +91,17 @@ def test_an_imported_space_gives_the_same_pictures(tmp_path, config, zipped):
             torch.testing.assert_close(made(sharp, code), space(sharp, code), atol=1e-5, rtol=1e-5)
 
 
+def test_blurs_are_drawn_from_a_vae_as_its_authors_do(tmp_path):
+    for config, drawn in ((WIDTHS[1], False), (WIDTHS[2], True)):
+        imported = import_space(saved(tmp_path / "a.pth", published(**config).state_dict()))
+        save_space(tmp_path / "a.safetensors", imported.space, card={}, overwrite=True)
+        space = load_space(tmp_path / "a.safetensors")
+        assert (space.statistics is not None) == drawn
+    draws = [space.draw((1, 1), generator=torch.Generator().manual_seed(i), strength=1.2) for i in range(500)]
+    assert torch.cat(draws).mean().item() == pytest.approx(0, abs=0.1)
+    assert torch.cat(draws).std().item() == pytest.approx(1.2, rel=0.05)
+
+
 @pytest.mark.parametrize("vae", [False, True])
 def test_the_published_sizes_are_found_out(vae):
     with torch.device("meta"):
