@@ -66,6 +66,64 @@ def test_names_and_shapes_are_the_published_ones():
     assert ups == [(128, 64), (256, 64), (512, 128), (1024, 256), (1024, 512)]
 
 
+def residual(x, w, name):
+    hidden = functional.conv2d(x, w[f"{name}.conv1.weight"], w[f"{name}.conv1.bias"], padding=1).relu()
+    return x + functional.conv2d(hidden, w[f"{name}.conv2.weight"], w[f"{name}.conv2.bias"], padding=1)
+
+
+def written_out_stem(x, w):
+    for index, stride in ((0, 1), (2, 2), (4, 2)):
+        name = f"feature_extractor.{index}"
+        x = functional.leaky_relu(functional.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride, 1), 0.1)
+    return residual(x, w, "feature_extractor.6")
+
+
+def written_out_g(sharp, blurry, w):
+    both = torch.cat([written_out_stem(sharp, w), written_out_stem(blurry, w)], 1)
+    g = functional.pad(both, (3, 3, 3, 3), mode="reflect")
+    g = functional.conv2d(g, w["kernel_extractor.model.1.weight"]).relu()
+    for index in (4, 7, 10, 13, 16):
+        g = functional.conv2d(g, w[f"kernel_extractor.model.{index}.weight"], stride=2, padding=1).relu()
+    name = "kernel_extractor.model.19.conv_block"
+    hidden = functional.conv2d(functional.pad(g, (1, 1, 1, 1), mode="reflect"), w[f"{name}.1.weight"]).relu()
+    return g + functional.conv2d(functional.pad(hidden, (1, 1, 1, 1), mode="reflect"), w[f"{name}.5.weight"])
+
+
+def written_out_f(x, code, w):
+    scales = ["adapter.model" + depth * ".submodule" for depth in range(5)]
+    down = [functional.conv2d(written_out_stem(x, w), w[f"{scales[0]}.down.0.weight"], stride=2, padding=1)]
+    for scale in scales[1:]:
+        leaked = functional.leaky_relu(down[-1], 0.2)
+        down.append(functional.conv2d(leaked, w[f"{scale}.down.1.weight"], stride=2, padding=1))
+    deep = torch.cat([down[4], code], 1)
+    for depth in (4, 3, 2, 1):
+        up = functional.conv_transpose2d(deep.relu(), w[f"{scales[depth]}.up.1.weight"], stride=2, padding=1)
+        deep = torch.cat([up, down[depth - 1]], 1)
+    bias = w["adapter.model.up.1.bias"]
+    y = functional.conv_transpose2d(deep.relu(), w["adapter.model.up.1.weight"], bias, stride=2, padding=1).tanh()
+    y = residual(y, w, "recon_trunk.0")
+    for index in (1, 4):
+        y = functional.conv2d(y, w[f"recon_trunk.{index}.weight"], w[f"recon_trunk.{index}.bias"], padding=1)
+        y = functional.leaky_relu(functional.pixel_shuffle(y, 2), 0.1)
+    y = functional.leaky_relu(functional.conv2d(y, w["recon_trunk.7.weight"], w["recon_trunk.7.bias"], padding=1), 0.1)
+    return x + functional.conv2d(y, w["recon_trunk.9.weight"], w["recon_trunk.9.bias"], padding=1)
+
+
+def test_the_networks_compute_what_is_published():
+    # names and shapes cannot tell the order in which features are joined
+    space = narrow().double()
+    with torch.no_grad():
+        for seed, parameter in enumerate(space.parameters()):  # as drawn, the innermost parts hardly matter
+            parameter.copy_(noise(*parameter.shape, seed=seed) * (2 / parameter[0].numel()) ** 0.5)
+        w = space.state_dict()
+        x, y = noise(2, 1, 3, 256, 384).double().unbind()
+        code = space.encode(x, y)
+        torch.testing.assert_close(code, written_out_g(x, y, w))
+        random = 3 * noise(1, 6, 2, 3, seed=7).double()
+        torch.testing.assert_close(space(x, random), written_out_f(x, random, w))
+        assert not torch.allclose(space(x, random), space(x, -random), atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("size", "grid"), [((256, 256), (2, 2)), ((384, 384), (3, 3)), ((640, 640), (5, 5)), ((720, 1280), (6, 10))]
 )

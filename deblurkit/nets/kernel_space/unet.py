@@ -11,7 +11,7 @@ HALVINGS = 5
 class UNet(nn.Module):
     """Five halvings and as many doublings, without norms; the code joins the features at the narrowest place.
 
-    A ReLU follows there, so that negative entries of the code say nothing.
+    It is appended behind them, and a ReLU follows, so that negative entries of the code say nothing.
 
     Args:
         features: Channels of input and output; the narrowest place has eight times as many.
@@ -34,7 +34,7 @@ class UNet(nn.Module):
 
 
 class Scale(nn.Module):
-    """One halving and one doubling around the next scale; all but the outermost append their input.
+    """One halving and one doubling around the next scale; all but the outermost append their input behind their output.
 
     Args:
         outer: Channels outside.
@@ -62,4 +62,4 @@ class Scale(nn.Module):
         deep = self.down(x)
         deep = torch.cat([deep, code], dim=1) if self.submodule is None else self.submodule(deep, code)
         out: Tensor = self.up(deep)
-        return out if self.outermost else torch.cat([x, out], dim=1)
+        return out if self.outermost else torch.cat([out, x], dim=1)
