@@ -175,8 +175,8 @@ def say_agreement(pair: tuple[Path, Path], scores: Agreement, *, steps: int, til
     )
     if scores.order_is_wrong:
         console.warn(
-            f"{sharp} and {blurry} seem to be swapped: the other way round they agree at {scores.swapped:.1f} dB; the "
-            "sharp picture comes first"
+            f"{sharp} and {blurry} seem to be swapped: the other way round they agree by {scores.swapped_gain:.0f} dB "
+            "better; the sharp picture comes first"
         )
     elif scores.poor:
         ways = [*([] if steps else ["--steps 100"]), *([] if tiles > 1 else ["--tiles 5 if it differs by place"])]
@@ -195,7 +195,7 @@ def pair_document(pair: tuple[Path, Path], scores: Agreement) -> dict[str, Any]:
         "psnr": scores.psnr,
         "control_psnr": scores.control,
         "unblurred_psnr": scores.unblurred,
-        "swapped_psnr": scores.swapped,
+        "swapped_gain": scores.swapped_gain,
     }
     finite = {name: value if isfinite(value) else None for name, value in named.items()}
     return {"sharp": str(pair[0]), "blurry": str(pair[1]), **finite, "swapped": scores.order_is_wrong}

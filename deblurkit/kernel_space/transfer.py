@@ -20,6 +20,10 @@ POOR = 25.0
 """Below this PSNR in dB, F(x, G(x, y)) is not y, and what is transferred is another blur."""
 SWAPPED = 3.0
 """By so many dB the pair must be explained better the other way round to be taken for swapped."""
+SWAP_WINDOW = 256
+"""Side of the window that is looked at both ways round, in pixels."""
+HIGHEST = 99.0
+"""PSNR in dB above which it is all the same."""
 CONTROL_WINDOW = 31
 """Side of the control's kernel in pixels, for a space without kernels."""
 _NO_BLUR = 1e-6
@@ -33,13 +37,13 @@ class Agreement:
         psnr: F(x, code) against y.
         control: x, convolved with the kernel that the ratio of the spectra gives, against y: nothing is learned there.
         unblurred: x itself against y.
-        swapped: F(y, G(y, x)) against x.
+        swapped_gain: By how many dB the other order, F(y, G(y, x)) against x, is better, in a window in the middle.
     """
 
     psnr: float
     control: float
     unblurred: float
-    swapped: float
+    swapped_gain: float
 
     @property
     def poor(self) -> bool:
@@ -49,7 +53,7 @@ class Agreement:
     @property
     def order_is_wrong(self) -> bool:
         """Whether the sharp picture seems to be the blurry one's blurry one."""
-        return self.swapped > self.psnr + SWAPPED
+        return self.swapped_gain > SWAPPED
 
 
 def take_blur(space: KernelSpace, sharp: Tensor, blurry: Tensor, *, tiles: int = 1, steps: int = 0) -> Tensor:
@@ -71,7 +75,7 @@ def take_blur(space: KernelSpace, sharp: Tensor, blurry: Tensor, *, tiles: int =
     """
     _check_size(space, sharp, tiles)
     with torch.no_grad():
-        code = space.encode(sharp, blurry) if tiles == 1 else _tiled(space).encode_tiles(sharp, blurry, tiles)
+        code = space.encode(sharp, blurry) if tiles == 1 else _tiled(space).encode_tiles(sharp, blurry, (tiles, tiles))
     if steps:
         from deblurkit.nets.kernel_space.refine import refine_code
 
@@ -151,7 +155,7 @@ def agreement(space: KernelSpace, sharp: Tensor, blurry: Tensor, code: Tensor) -
             psnr=_psnr(space(sharp, code), blurry, border),
             control=_psnr(convolve_valid(sharp, kernel), _inner(blurry, window // 2), border - window // 2),
             unblurred=_psnr(sharp, blurry, border),
-            swapped=_psnr(space(blurry, space.encode(blurry, sharp)), sharp, border),
+            swapped_gain=_gain_of_swapping(space, sharp, blurry),
         )
 
 
@@ -167,6 +171,16 @@ def reblur_psnr(space: KernelSpace, sharp: Tensor, blurry: Tensor, code: Tensor)
     """PSNR in dB of F(x, code) against y, over the part that no border touches."""
     with torch.no_grad():
         return _psnr(space(sharp, code), blurry, space.margin)
+
+
+def _gain_of_swapping(space: KernelSpace, sharp: Tensor, blurry: Tensor) -> float:
+    """See :class:`Agreement`; a window is enough to tell, and G of a large picture takes its time."""
+    height, width = sharp.shape[-2:]
+    rows, columns = min(height, SWAP_WINDOW), min(width, SWAP_WINDOW)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    x, y = (one[..., top : top + rows, left : left + columns] for one in (sharp, blurry))
+    given, other = (_psnr(space(a, space.encode(a, b)), b, space.margin) for a, b in ((x, y), (y, x)))
+    return min(other, HIGHEST) - min(given, HIGHEST)
 
 
 def _psnr(estimate: Tensor, truth: Tensor, border: int) -> float:

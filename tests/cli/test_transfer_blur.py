@@ -85,6 +85,7 @@ def test_one_document_with_the_kernel_beside_the_first_result(deblurkit, album):
     assert facts["control_psnr"] > 40
     assert facts["unblurred_psnr"] < 30
     assert facts["swapped"] is False
+    assert facts["swapped_gain"] < 0
     assert [one["kernel"] for one in facts["images"]] == ["out/colour.kernel.npy", None]
     found = read_kernel(album / "out" / "colour.kernel.npy").kernel[..., 1:-1, :]
     assert float((found - KERNEL).abs().sum()) < 0.1

@@ -38,21 +38,12 @@ class PlainSpace(ConvolutionalSpace):
     def kernel(self, code: Tensor) -> Tensor:
         return nearest_kernel(code.reshape(-1, 1, self.window, self.window))
 
-    def encode_tiles(self, sharp: Tensor, blurry: Tensor, tiles: int) -> Tensor:
-        rows = zip(sharp.tensor_split(tiles, 2), blurry.tensor_split(tiles, 2), strict=True)
-        return torch.cat(
-            [
-                torch.cat(
-                    [
-                        self.encode(a, b)
-                        for a, b in zip(x.tensor_split(tiles, 3), y.tensor_split(tiles, 3), strict=True)
-                    ],
-                    3,
-                )
-                for x, y in rows
-            ],
-            2,
-        )
+    def encode_tiles(self, sharp: Tensor, blurry: Tensor, tiles: tuple[int, int]) -> Tensor:
+        rows = []
+        for x, y in zip(sharp.tensor_split(tiles[0], 2), blurry.tensor_split(tiles[0], 2), strict=True):
+            pieces = zip(x.tensor_split(tiles[1], 3), y.tensor_split(tiles[1], 3), strict=True)
+            rows.append(torch.cat([self.encode(*piece) for piece in pieces], 3))
+        return torch.cat(rows, 2)
 
     def apply_code(self, x: Tensor, code: Tensor) -> Tensor:
         whole = [
