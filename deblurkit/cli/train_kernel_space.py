@@ -222,7 +222,7 @@ def _set_up(
     overwrite: bool,
 ) -> Training:
     """Check and find everything, so that nothing fails later that could have been found now."""
-    from deblurkit.kernel_space.prepare import find_material, new_space
+    from deblurkit.kernel_space.prepare import find_material, fit_basis, new_space
     from deblurkit.kernel_space.train import Hooks, Training
 
     if world.first:
@@ -232,6 +232,8 @@ def _set_up(
             check_writable(path, overwrite or resume)
     space = new_space(params)
     material = find_material(sources, params, space, reporter.warn)
+    if not resume:
+        fit_basis(space, material.kernels, params)
     hooks = Hooks(step=reporter.step, log=reporter.log, warn=reporter.warn, stop=lambda: interruption.asked)
     card = {
         "data": material.description,

@@ -6,9 +6,21 @@ So an example is the same whichever process draws it, in whichever order, and ho
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+
+@contextmanager
+def everywhere(source: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let what draws from torch's global generators draw from this one inside, and leave them as they were."""
+    number = int(torch.randint(0, 2**31 - 1, (), generator=source))
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(number)
+        yield
 
 
 def generator(seed: int, purpose: str, number: int) -> torch.Generator:

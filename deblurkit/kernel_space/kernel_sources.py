@@ -19,10 +19,11 @@ from deblurkit.kernels import KERNEL_SUFFIXES, read_kernel
 
 BLOCK = 64
 """Random kernels are drawn so many at a time, which is much faster than one by one."""
-BLOCKS = 16
-"""So many blocks are drawn before their kernels come again in another orientation; drawing a kernel costs more than
-learning from it, and its mirror images and transposes are as good as new ones."""
+POOL = 16 * BLOCK
+"""So many are drawn before they come again in another orientation: drawing a kernel costs more than learning from it,
+and its mirror images and transposes are as good as new ones."""
 ORIENTATIONS = 8
+PERIOD = POOL * ORIENTATIONS
 
 
 class KernelSource(ABC):
@@ -48,17 +49,16 @@ class Trajectories(KernelSource):
         self.window = window
         self.shift = shift
         self.names = [f"{TRAJECTORIES}-{window}"]
-        self._block = lru_cache(maxsize=2 * BLOCKS)(self._draw)
+        self._block = lru_cache(maxsize=2 * POOL // BLOCK)(self._draw)
 
     def take(self, seed: int, purpose: str, numbers: range) -> Tensor:
         """See :meth:`KernelSource.take`."""
         return torch.stack([self._one(seed, purpose, number) for number in numbers])
 
     def _one(self, seed: int, purpose: str, number: int) -> Tensor:
-        pool = BLOCK * BLOCKS
-        period, rest = divmod(number, pool * ORIENTATIONS)
-        turn, index = divmod(rest, pool)
-        kernel = self._block(seed, purpose, period * BLOCKS + index // BLOCK)[index % BLOCK]
+        period, rest = divmod(number, PERIOD)
+        turn, index = divmod(rest, POOL)
+        kernel = self._block(seed, purpose, period * (POOL // BLOCK) + index // BLOCK)[index % BLOCK]
         return oriented(kernel, (turn + index) % ORIENTATIONS)
 
     def _draw(self, seed: int, purpose: str, block: int) -> Tensor:

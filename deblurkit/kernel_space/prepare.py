@@ -11,16 +11,19 @@ from inspect import signature
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from deblurkit.errors import UsageError
 from deblurkit.kernel_space.datasets import BlurData, Data, Exposure, PairData, TextureStore, Warn
 from deblurkit.kernel_space.draws import generator
-from deblurkit.kernel_space.kernel_sources import KernelSource, find_kernels
+from deblurkit.kernel_space.kernel_sources import PERIOD, POOL, KernelSource, centred, find_kernels
 from deblurkit.kernel_space.pairs import Facts, Pair, check_pairs, check_pictures, find_pairs, find_sharp
 from deblurkit.kernel_space.settings import TEXTURES, TRAJECTORIES, Sources, TrainParams
 from deblurkit.nets.kernel_space import weights
 from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
 from deblurkit.nets.kernel_space.weights import build_space, load_space
 from deblurkit.nets.seeding import seeded
+from deblurkit.params import fields_of
 
 WINDOW = 27
 """Side of random trajectories where the space has no kernels of its own."""
@@ -28,7 +31,9 @@ GIGABYTE = 1e9
 _ARGUMENTS = {
     "window": ("window",),
     "dimensions": ("dimensions", "code"),
-    "features": ("features",),
+    "features": ("features", "hidden"),
+    "stages": ("stages",),
+    "response": ("response",),
     "channels": ("channels",),
     "vae": ("vae",),
 }
@@ -67,10 +72,11 @@ def new_space(params: TrainParams) -> KernelSpace:
         )
     module, _, name = weights.PRESETS[params.preset].partition(":")
     accepted = signature(getattr(importlib.import_module(module), name)).parameters
+    default = {one.name: one.default for one in fields_of(TrainParams)}
     config: dict[str, int | float | bool] = {}
     for setting, arguments in _ARGUMENTS.items():
         value = getattr(params, setting)
-        if value in ("auto", False):
+        if value == default[setting]:
             continue
         argument = next((one for one in arguments if one in accepted), "")
         if not argument:
@@ -81,6 +87,18 @@ def new_space(params: TrainParams) -> KernelSpace:
     if params.init != Path():
         _start_from(space, params.init)
     return space
+
+
+def fit_basis(space: KernelSpace, kernels: KernelSource, params: TrainParams) -> None:
+    """Start a space that has a basis of kernels from the principal components of some, unless it has weights."""
+    if not hasattr(space, "fit_basis") or not params.basis_kernels or params.init != Path():
+        return
+    assert isinstance(space, ConvolutionalSpace)
+    parts = [
+        kernels.take(params.seed, "basis", range(start // POOL * PERIOD, start // POOL * PERIOD + POOL))
+        for start in range(0, params.basis_kernels, POOL)  # different ones, not one in all its orientations
+    ]
+    space.fit_basis(centred(torch.cat(parts)[: params.basis_kernels], space.window))  # type: ignore[operator]
 
 
 def _start_from(space: KernelSpace, path: Path) -> None:

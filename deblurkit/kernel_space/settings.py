@@ -23,11 +23,13 @@ class TrainParams(Params):
     window: int | Literal["auto"] = param("auto", "Side of the kernels in pixels; auto: the preset's.", min=3, odd=True)
     dimensions: int | Literal["auto"] = param("auto", "Length of the code; auto: the preset's.", min=1)
     features: int | Literal["auto"] = param("auto", "Width of the networks; auto: the preset's.", min=1)
+    stages: int | Literal["auto"] = param("auto", "Stages of the kernel decoder; auto: the preset's.", min=0)
+    response: bool = param(True, "Let the camera's response be part of the space (where there is the choice).")
     channels: int | Literal["auto"] = param("auto", "Channels that the networks see; auto: the preset's.", min=1, max=3)
     vae: bool = param(False, "Let the extractor give a mean and a spread, for blurs drawn at random (where offered).")
     init: Path = param(Path(), "Space whose weights to start from, as far as their shapes fit.")
 
-    iterations: int = param(4000, "Steps on pictures.", min=0)
+    iterations: int = param(200, "Steps on pictures; preset paper was published with 600000.", min=0)
     batch: int = param(8, "Examples a step and process.", min=1)
     crop: int = param(128, "Side of the pictures trained on, in pixels.", min=16)
     lr: float = param(1e-3, "Learning rate of Adam.", above=0.0)
@@ -38,8 +40,9 @@ class TrainParams(Params):
     reduction: Literal["mean", "sum"] = param("mean", "Errors of a picture's values: averaged, or summed up.")
     kl_weight: float = param(10.0, "Weight of the Kullback-Leibler term of a space with spread.", min=0.0)
 
-    kernel_iterations: int = param(4000, "Steps on kernels alone, before those on pictures.", min=0)
+    kernel_iterations: int = param(3000, "Steps on kernels alone, before those on pictures.", min=0)
     kernel_batch: int = param(64, "Kernels a step and process.", min=1)
+    basis_kernels: int = param(4096, "Kernels whose principal components a linear basis starts from.", min=0)
     kernel_lr: float = param(1e-3, "Learning rate of the steps on kernels.", above=0.0)
 
     grey: bool = param(False, "Turn all pictures into grey.")
@@ -59,9 +62,9 @@ class TrainParams(Params):
 
     validation_share: float = param(0.05, "Share of the pictures of every source that is held out.", min=0, below=1)
     validation_examples: int = param(32, "Examples that are scored.", min=1)
-    validate_every: int = param(500, "Steps between validations; 0: only at the end of a stage.", min=0)
-    checkpoint_every: int = param(500, "Steps between checkpoints; 0: only at the end.", min=0)
-    log_every: int = param(50, "Steps between lines of the log.", min=1)
+    validate_every: int = param(100, "Steps on pictures between validations; 0: only at the end of a stage.", min=0)
+    checkpoint_every: int = param(100, "Steps between checkpoints; 0: only at the end.", min=0)
+    log_every: int = param(25, "Steps between lines of the log.", min=1)
     samples: int = param(4, "Examples in the figure drawn at each validation; 0 draws none.", min=0)
     codes: int = param(256, "Training codes to which the Gaussian over codes is fitted.", min=2)
     half: bool = param(False, "Store the space in 16 bits a number.")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deblurkit.errors import RunError, UsageError
 from deblurkit.kernel_space.datasets import Data, Example
-from deblurkit.kernel_space.draws import normal
+from deblurkit.kernel_space.draws import everywhere, generator, normal
 from deblurkit.kernel_space.kernel_sources import centred
 from deblurkit.kernel_space.losses import cosine_rate, picture_loss
 from deblurkit.kernel_space.prepare import Material
@@ -24,10 +24,13 @@ from deblurkit.kernel_space.settings import WITHOUT_INFLUENCE, TrainParams
 from deblurkit.kernel_space.training_state import Checkpoint, check_same_settings, read_checkpoint, write_checkpoint
 from deblurkit.kernel_space.validation import Samples, draw_samples, fit_statistics, fixed_examples, score
 from deblurkit.kernel_space.world import World
-from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace, Statistics
-from deblurkit.nets.kernel_space.weights import save_space
+from deblurkit.nets.kernel_space.header import read_header
+from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
+from deblurkit.nets.kernel_space.weights import load_space, save_space
 from deblurkit.params import plain
 
+CHUNK = 16
+"""Kernels that go through the loss together."""
 POLL = 10
 """Steps between two looks at whether another process wants to stop: each costs a message."""
 
@@ -138,7 +141,6 @@ class Training:
         self.unsaved = ""
         self._window_started = (0, time.monotonic())
         self._held: Samples | None = None
-        self._fit: Samples | None = None
         world.share(space)
         self.optimizer = self._new_optimizer()
         self.feed = Feed(material.training, params, world) if material.training and self.picture_steps else None
@@ -172,6 +174,7 @@ class Training:
                 self.optimizer = self._new_optimizer()
             if stop and self.step < self.total:
                 self._leave()
+        self._add_statistics()
         if self.unsaved:
             raise RunError(self.unsaved)
 
@@ -209,8 +212,13 @@ class Training:
         numbers = self._numbers(self.step, self.params.kernel_batch)
         kernels = self.material.kernels.take(self.params.seed, "kernel stage", numbers)
         kernels = centred(kernels, self.space.window).to(self.device)
-        with self._precision():
-            return self.space.kernel_loss(kernels)
+        # a loss may draw noise from the global generator, and it has to be the same however a batch is divided
+        size = math.gcd(self.params.kernel_batch, CHUNK)
+        losses = []
+        for start, part in zip(numbers[::size], kernels.split(size), strict=True):
+            with self._precision(), everywhere(generator(self.params.seed, "kernel noise", start), self.device):
+                losses.append(self.space.kernel_loss(part))
+        return torch.stack(losses).mean()
 
     def _picture_loss(self) -> Tensor:
         assert self.feed is not None
@@ -303,8 +311,7 @@ class Training:
                 self.best = found.psnr
 
     def _keep_space(self, numbers: Mapping[str, str]) -> bool:
-        """Write the space with its card and statistics; says whether it could be written."""
-        self.space.statistics = self._statistics()
+        """Write the space with its card; says whether it could be written."""
         card = {**self.card, **numbers, "step": str(self.step), "seconds": f"{self.seconds:.0f}"}
         return self._guarded(
             lambda: save_space(self.outputs.space, self.space, card=card, half=self.params.half, overwrite=True)
@@ -354,17 +361,27 @@ class Training:
             self._held = self._fixed(self.material.validation, self.params.validation_examples, "validation")
         return self._held
 
-    def _statistics(self) -> Statistics | None:
-        if self.material.training is None:
-            return None
-        if self._fit is None:
-            self._fit = self._fixed(self.material.training, self.params.codes, "codes")
-        crop = self.material.training.crop
+    def _add_statistics(self) -> None:
+        """Fit the Gaussian over the training codes of the best space, and write it once more with that.
+
+        Done once, at the end: an extractor may take seconds for a picture.
+        """
+        data = self.material.training
+        if data is None or not self.world.first or self.unsaved:
+            return
+        self._log(f"step {self.step}/{self.total}  fitting the Gaussian over {self.params.codes} training codes")
+        header = read_header(self.outputs.space)
+        best = load_space(self.outputs.space).to(self.device)
+        shape = best.code_shape((data.crop, data.crop))
+        samples = self._fixed(data, self.params.codes, "codes")
 
         def noise(start: int, stop: int) -> Tensor:
-            return normal(self.space.code_shape((crop, crop)), self.params.seed, "codes spread", range(start, stop))
+            return normal(shape, self.params.seed, "codes spread", range(start, stop))
 
-        return fit_statistics(self.space, self._fit, noise, batch=self.params.batch)
+        best.statistics = fit_statistics(best, samples, noise, batch=self.params.batch)
+        self._guarded(
+            lambda: save_space(self.outputs.space, best, card=header.card, half=self.params.half, overwrite=True)
+        )
 
     def _fixed(self, data: Data, count: int, purpose: str) -> Samples:
         return fixed_examples(
