@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WORD = "blurred"
 MAX_TILES = 16
 MAX_STRENGTH = 8.0
+VISIBLE = 0.02
+"""Share of a kernel that may be cut without a word."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,7 +108,7 @@ def transfer_blur(
     from deblurkit.cli.options import Options
     from deblurkit.devices import choose_device
     from deblurkit.kernel_space.pairs import Pair, read_pair
-    from deblurkit.kernel_space.transfer import agreement, shown_kernel, take_blur, with_strength
+    from deblurkit.kernel_space.transfer import agreement, cut_share, shown_kernel, take_blur, with_strength
     from deblurkit.nets.kernel_space.weights import load_space
 
     place = choose_device(device)
@@ -119,6 +121,10 @@ def transfer_blur(
     scores = agreement(net, sharp, blurry, taken)
     say_agreement(pair, scores, steps=steps, tiles=tiles)
     code = with_strength(net, taken, strength, sharp)
+    if (lost := cut_share(net, taken, strength)) > VISIBLE:
+        console.warn(
+            f"--strength {strength:g}: {lost:.0%} of the blur is longer than this space can show, and is cut; give less"
+        )
     shown = shown_kernel(net, code) if kernel else None
     if kernel and shown is None:
         console.warn("--kernel: this blur has no single kernel to show, so none is written")

@@ -137,6 +137,18 @@ def with_strength(space: KernelSpace, code: Tensor, strength: float, picture: Te
         return moved.reshape(-1, rows, columns, dimensions).permute(0, 3, 1, 2)
 
 
+def cut_share(space: KernelSpace, code: Tensor, strength: float) -> float:
+    """How much of the kernel, from 0 to 1, leaves its window and is cut where it is stretched by that strength."""
+    if strength <= 1.0 or not isinstance(space, ConvolutionalSpace):
+        return 0.0
+    with torch.no_grad():
+        kernel = space.kernel(code.permute(0, 2, 3, 1).reshape(-1, code.shape[1], 1, 1))
+    window = kernel.shape[-1]
+    side = 2 * math.ceil(strength * window / 2 + strength) + 1
+    border = (side - window) // 2
+    return float(1.0 - _inner(resample_kernel(kernel, strength, (side, side)), border).sum((-2, -1)).mean())
+
+
 def agreement(space: KernelSpace, sharp: Tensor, blurry: Tensor, code: Tensor) -> Agreement:
     """Compare the pair with what its code makes of it, with the control, and with the other order.
 

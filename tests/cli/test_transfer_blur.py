@@ -99,6 +99,8 @@ def test_strength(deblurkit, album):
         changes.append(float((read_image(Path("x.png")).pixels - read_image(Path("to/colour.png")).pixels).std()))
     assert changes[0] < 1e-3
     assert changes == sorted(changes)
+    far = deblurkit(*FROM, "--to", "to/colour.png", "-o", "far.png", "--strength", "4")
+    assert "is longer than this space can show" in far.err
 
 
 def test_tiles_and_a_space_without_kernels(deblurkit, album):

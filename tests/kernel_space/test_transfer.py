@@ -9,6 +9,7 @@ from torch.nn import functional
 from deblurkit.errors import ImageError, UsageError
 from deblurkit.kernel_space.transfer import (
     agreement,
+    cut_share,
     give_blur,
     reblur_psnr,
     shown_kernel,
@@ -126,6 +127,15 @@ def test_strength_stretches_the_trace(plain):
     ]
     assert distances[0] < 1e-9
     assert distances == sorted(distances)
+
+
+def test_what_a_stretched_kernel_loses_is_known(plain):
+    ends = torch.zeros(1, 1, 9, 9)
+    ends[..., 4, 4], ends[..., 4, 7] = 0.75, 0.25
+    code = plain.encode_kernel(ends)
+    assert cut_share(plain, code, 1.0) == 0.0
+    assert cut_share(plain, code, 1.25) == pytest.approx(0.0, abs=1e-6)  # from column +3 to +3.75, and at most +4
+    assert cut_share(plain, code, 3.0) == pytest.approx(0.25, abs=0.01)
 
 
 def test_strength_of_tiles_is_that_of_each(plain):
