@@ -138,7 +138,7 @@ class Training:
         self.running_count = 0
         self.history: list[tuple[int, float]] = []
         self.seconds = 0.0
-        self.unsaved = ""
+        self.unsaved: dict[Path, str] = {}
         self._window_started = (0, time.monotonic())
         self._held: Samples | None = None
         world.share(space)
@@ -176,7 +176,7 @@ class Training:
                 self._leave()
         self._add_statistics()
         if self.unsaved:
-            raise RunError(self.unsaved)
+            raise RunError(next(iter(self.unsaved.values())))
 
     def _leave(self) -> NoReturn:
         """End before the end, with a space where there is none yet."""
@@ -304,7 +304,9 @@ class Training:
             f"{'  best' if better else ''}"
         )
         if self.params.samples:
-            self._guarded(lambda: draw_samples(self.outputs.samples(self.step), self.space, held, self.params.samples))
+            figure = self.outputs.samples(self.step)
+            self._guarded(figure, lambda: draw_samples(figure, self.space, held, self.params.samples))
+            self.unsaved.pop(figure, None)  # there will be others
         if better:
             numbers = {"validation_psnr": f"{found.psnr:.3f}", "validation_untouched_psnr": f"{found.untouched:.3f}"}
             if self._keep_space(numbers):
@@ -314,7 +316,8 @@ class Training:
         """Write the space with its card; says whether it could be written."""
         card = {**self.card, **numbers, "step": str(self.step), "seconds": f"{self.seconds:.0f}"}
         return self._guarded(
-            lambda: save_space(self.outputs.space, self.space, card=card, half=self.params.half, overwrite=True)
+            self.outputs.space,
+            lambda: save_space(self.outputs.space, self.space, card=card, half=self.params.half, overwrite=True),
         )
 
     def _checkpoint(self) -> None:
@@ -333,8 +336,7 @@ class Training:
             history=self.history,
             seconds=self.seconds,
         )
-        if self._guarded(lambda: write_checkpoint(self.outputs.state, checkpoint)):
-            self.unsaved = ""
+        self._guarded(self.outputs.state, lambda: write_checkpoint(self.outputs.state, checkpoint))
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -342,14 +344,15 @@ class Training:
                 f"The loss is not finite at step {self.step}; train anew (--overwrite), with a smaller --lr or --clip."
             )
 
-    def _guarded(self, write: Callable[[], None]) -> bool:
+    def _guarded(self, path: Path, write: Callable[[], None]) -> bool:
         """Write a file; a full disk must not end days of training, so it is tried again at the next occasion."""
         try:
             write()
         except RunError as error:
-            self.unsaved = str(error)
+            self.unsaved[path] = str(error)
             self.hooks.warn(f"{error} The former file is untouched, and training goes on; make room for the next one.")
             return False
+        self.unsaved.pop(path, None)
         return True
 
     def _log(self, line: str) -> None:
@@ -380,7 +383,8 @@ class Training:
 
         best.statistics = fit_statistics(best, samples, noise, batch=self.params.batch)
         self._guarded(
-            lambda: save_space(self.outputs.space, best, card=header.card, half=self.params.half, overwrite=True)
+            self.outputs.space,
+            lambda: save_space(self.outputs.space, best, card=header.card, half=self.params.half, overwrite=True),
         )
 
     def _fixed(self, data: Data, count: int, purpose: str) -> Samples:

@@ -1,0 +1,193 @@
+"""The command train-kernel-space: settings and files, resuming after kill -9, several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deblurkit.cli.train_kernel_space import read_settings
+from deblurkit.errors import ConfigError
+from deblurkit.kernel_space.settings import Sources
+from deblurkit.kernel_space.training_state import read_checkpoint
+from deblurkit.nets.kernel_space import weights
+from deblurkit.nets.kernel_space.header import read_header
+from deblurkit.nets.kernel_space.weights import load_space
+
+TINY = Path(__file__).parents[1] / "data" / "tiny_space.py"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+SETTINGS = (
+    *("--preset", "tiny", "--iterations", "20", "--kernel-iterations", "10", "--batch", "2", "--kernel-batch", "4"),
+    *("--crop", "24", "--log-every", "5", "--validate-every", "10", "--validation-examples", "2", "--codes", "4"),
+    *("--validation-share", "0.3", "--checkpoint-every", "6", "--threads", "1", "--device", "cpu"),
+)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Write four pairs of noise and of its mean over 3 x 3 pixels."""
+    generator = np.random.default_rng(0)
+    for index in range(4):
+        sharp = generator.integers(0, 256, (34, 34, 3)).astype(np.float64)
+        blurry = np.mean([np.roll(sharp, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)], 0)
+        for name, picture in (("sharp", sharp), ("blur", blurry)):
+            path = tmp_path / "pairs" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture.astype(np.uint8)).save(path)
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def train(deblurkit, monkeypatch):
+    monkeypatch.syspath_prepend(str(TINY.parent))
+    monkeypatch.setitem(weights.PRESETS, "tiny", "tiny_space:TinySpace")
+    return lambda *args: deblurkit("train-kernel-space", *map(str, args))
+
+
+def test_a_space_comes_out_with_its_card_and_its_log(train, tmp_path, pairs):
+    out = tmp_path / "out" / "space.safetensors"
+    done = train(pairs, "-o", out, *SETTINGS, "--seed", "5")
+    assert done.code == 0, done.err
+    assert done.out == f"{out}\n"
+    assert "Trained 30 steps, validation" in done.err
+    lines = (out.parent / "space.log").read_text().splitlines()
+    assert [line for line in lines if line in done.err.splitlines()] == lines
+    assert sum("  loss " in line for line in lines) == 6
+    card = read_header(out).card
+    assert card["seed"] == "5"
+    assert card["data"].startswith("pairs: pairs")
+    assert float(card["validation_psnr"]) > 0
+    assert load_space(out).statistics is not None
+
+
+def test_nothing_is_replaced_unasked(train, tmp_path, pairs):
+    out = tmp_path / "space.safetensors"
+    assert train(pairs, "-o", out, *SETTINGS, "-q").code == 0
+    again = train(pairs, "-o", out, *SETTINGS)
+    assert again.code == 2
+    assert "space.last.pt: is an unfinished training; continue it by --resume" in again.err
+    resumed = train(pairs, "-o", out, *SETTINGS, "--resume")
+    assert resumed.code == 0
+    assert "resumed" in resumed.err
+    assert train(pairs, "-o", out, *SETTINGS, "--overwrite", "-q").code == 0
+    assert train(pairs, "-o", tmp_path / "space.pth", *SETTINGS).err.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "No pictures are named"),
+        (["nowhere"], "nowhere: does not exist"),
+        (["--itertions", "3"], "--iterations"),
+        (["--lr", "-1"], "must be a finite number with x>0"),
+        (["--sharp", "textures", "--kernels", "nowhere.npy"], "nowhere.npy: does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence(train, tmp_path, args, message):
+    done = train("-o", tmp_path / "a.safetensors", "--preset", "tiny", *args)
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_file_has_sources_and_settings_and_flags_beat_it(tmp_path):
+    file = tmp_path / "train.toml"
+    file.write_text(
+        'sharp = ["textures", "more"]\nkernels = "trajectories"\nlr = 0.5\nbatch = 3\ninit = "a.safetensors"\n'
+    )
+    sources, params = read_settings(file, Sources(), {"batch": 4})
+    assert sources == Sources(sharp=(Path("textures"), tmp_path / "more"), kernels=(Path("trajectories"),))
+    assert (params.lr, params.batch, params.init) == (0.5, 4, tmp_path / "a.safetensors")
+    sources, _ = read_settings(file, Sources(pairs=(Path("p"),)), {})
+    assert (sources.pairs, sources.sharp) == ((Path("p"),), ())
+    for text, message in (
+        ("iteration = 3", r"iteration: no such setting; did you mean 'iterations'\? \(.*train.toml\)"),
+        ("lr = 'fast'", "lr: must be a finite number"),
+        ("pairs = 3", "pairs: must be a path or a list of paths"),
+        ("eta_min = 1.0", "eta_min: is larger than lr"),
+        ("iterations =", "no valid TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            read_settings(file, Sources(), {})
+
+
+def start(*args, launcher=()) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(TINY), "train-kernel-space", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def curve(path):
+    return read_checkpoint(path).history
+
+
+def test_kill_9_and_resume_end_as_without(train, tmp_path, pairs):
+    settings = (*SETTINGS, "--iterations", "300", "--validate-every", "1000", "-q")
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    assert train(pairs, "-o", whole, *settings).code == 0
+    process = start(pairs, "-o", cut, *settings)
+    state, ends = tmp_path / "cut.last.pt", time.monotonic() + 60
+    while not state.exists() and time.monotonic() < ends:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < read_checkpoint(state).step < 310
+    assert train(pairs, "-o", cut, *settings, "--resume").code == 0
+    assert curve(state) == curve(tmp_path / "whole.last.pt")
+    one, other = load_space(whole).state_dict(), load_space(cut).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_ctrl_c_writes_a_checkpoint(tmp_path, pairs):
+    out = tmp_path / "a.safetensors"
+    process = start(pairs, "-o", out, *SETTINGS, "--iterations", "1000000")
+    ends = time.monotonic() + 60
+    while not (tmp_path / "a.last.pt").exists() and time.monotonic() < ends:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted; --resume continues here" in (tmp_path / "a.log").read_text()
+    assert f"step {read_checkpoint(tmp_path / 'a.last.pt').step}/" in err
+    assert out.exists()
+
+
+def test_two_processes_see_what_one_sees_with_the_doubled_batch(train, tmp_path, pairs):
+    alone = (*SETTINGS, "--batch", "4", "--kernel-batch", "32")
+    assert train(pairs, "-o", tmp_path / "one.safetensors", *alone, "-q").code == 0
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    halved = (*SETTINGS, "--batch", "2", "--kernel-batch", "16")
+    process = start(pairs, "-o", tmp_path / "two.safetensors", *halved, launcher=launcher)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.strip() == str(tmp_path / "two.safetensors")
+    assert err.count("step 30/30  pictures  loss") == 1
+    one, two = curve(tmp_path / "one.last.pt"), curve(tmp_path / "two.last.pt")
+    assert [step for step, _ in one] == [step for step, _ in two]
+    assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_an_error_is_said_by_one_process_only(tmp_path, pairs):
+    (pairs / "sharp" / "0.png").unlink()
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    failing = start(pairs, "-o", tmp_path / "three.safetensors", *SETTINGS, launcher=launcher)
+    _, err = failing.communicate(timeout=120)
+    assert failing.returncode != 0
+    assert err.count("has no partner") == 1
