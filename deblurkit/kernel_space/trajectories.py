@@ -39,10 +39,11 @@ def random_kernels(count: int, window: int, *, generator: torch.Generator, shift
     if not 0 <= shift <= radius:
         raise ValueError(f"shift: must lie between 0 and half the window, {radius}, got {shift}")
     path = _extend(_walks(count, generator), radius, generator)
-    path = path - path.mean(1, keepdim=True) + (2 * _uniform(generator, count, 1, 2) - 1) * shift
-    path = _keep_inside(path, radius - 0.5)
     path = functional.interpolate(path.mT, CONTROLS * SAMPLES, mode="linear", align_corners=True).mT
-    kernels = _draw(path, _light(count, generator), _thickness(count, generator), window)
+    light = _light(count, generator)
+    centre = (path * light.unsqueeze(2)).sum(1, keepdim=True) / light.sum(1).view(-1, 1, 1)
+    path = path - centre + (2 * _uniform(generator, count, 1, 2) - 1) * shift
+    kernels = _draw(_keep_inside(path, radius - 0.5), light, _thickness(count, generator), window)
     kernels = kernels * _speckle(count, window, generator)
     return (kernels / kernels.sum((-2, -1), keepdim=True)).unsqueeze(1)
 

@@ -43,7 +43,7 @@ class CompactSpace(ConvolutionalSpace):
         Args:
             window: Side of the kernels in pixels, odd.
             dimensions: Numbers in a code.
-            hidden: Channels of the nets that find the kernel; 0 for none.
+            hidden: Channels of the nets that find the kernel.
             stages: How many of them.
             response: Whether the camera's response is part of the space.
             vae: Whether G gives a spread beside the mean.
@@ -60,6 +60,8 @@ class CompactSpace(ConvolutionalSpace):
                 f"dimensions: must lie between {1 + NUMBERS * response} and {window**2 - 1 + NUMBERS * response} for a "
                 f"window of {window}, got {dimensions}"
             )
+        if hidden < 1 or stages < 0:
+            raise ValueError(f"hidden and stages: must be at least 1 and 0, got {hidden} and {stages}")
         self.window, self.dimensions, self.hidden, self.stages = window, dimensions, hidden, stages
         self.margin = window // 2
         self.measured = measured
@@ -134,6 +136,9 @@ class CompactSpace(ConvolutionalSpace):
             (B, C, H, W).
         """
         kernels = self._kernels(code, window)
+        if self.training and self.response is not None:
+            # kernels teach the decoder what pictures, at their rate, would only spoil; pictures teach the response
+            kernels = kernels.detach()
         numbers = code[:, self.measured :].mean((2, 3))
         if self.response is None or not response:
             return filter_flow(x, kernels)

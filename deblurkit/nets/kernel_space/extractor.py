@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from deblurkit.nets.kernel_space.kernel_decoder import KernelDecoder
 from deblurkit.nets.kernel_space.regression import Blurred, Regression, polish, regress
-from deblurkit.nets.kernel_space.response import NUMBERS, Response
+from deblurkit.nets.kernel_space.response import DARKEST, NUMBERS, SATURATED, Response
+from deblurkit.ops.convolve import convolve_valid
+
+GAMMAS = (0.8, 1.0, 1.3, 1.7, 2.2, 2.8)
+"""Exponents that are tried before the best is refined."""
+TRIED = 64
+"""Numbers of the code that are fitted for each of them."""
+ROUNDS = 3
+"""How often the response and the kernel are found anew, each given the other."""
+LINEAR = 0.03
+"""A logarithm of gamma below this is taken to be 0, unless saturated pixels say otherwise."""
+STEP = 0.01
+"""Of finite differences."""
+DIM = 0.1
+"""Darker pixels than this count no more than these, though their noise is smaller in light."""
 
 
 @torch.no_grad()
@@ -16,10 +31,105 @@ def extract_codes(decoder: KernelDecoder, response: Response | None, sharp: Tens
     """The codes (B, K + NUMBERS), or (B, K) without a response, of pictures (B, C, H, W)."""
     if response is None:
         return _kernel_code(decoder, Blurred.of(sharp, blurry, decoder.window))
-    code = _kernel_code(decoder, Blurred.of(sharp, blurry, decoder.window))
-    return functional.pad(code, (0, NUMBERS))
+    exposure = _Exposure(decoder, response, sharp, blurry)
+    numbers = exposure.first_numbers()
+    code = exposure.kernel_code(numbers)
+    for _ in range(ROUNDS):
+        better = exposure.better_numbers(code, numbers)
+        if torch.equal(better, numbers):
+            break
+        numbers = better
+        code = exposure.kernel_code(numbers, code)
+    return torch.cat([code, numbers], 1)
 
 
-def _kernel_code(decoder: KernelDecoder, pair: Blurred) -> Tensor:
+def _kernel_code(decoder: KernelDecoder, pair: Blurred, start: Tensor | None = None) -> Tensor:
     system = Regression(pair, *decoder.linear())
-    return polish(system, regress(system), decoder)
+    return polish(system, regress(system) if start is None else start, decoder)
+
+
+@dataclass(frozen=True)
+class _Exposure:
+    """A pair of pictures whose camera response is to be found."""
+
+    decoder: KernelDecoder
+    response: Response
+    sharp: Tensor
+    blurry: Tensor
+
+    def first_numbers(self) -> Tensor:
+        """The exponent of GAMMAS, refined by a parabola, that explains the pictures best; no excess light."""
+        mean, basis = self.decoder.linear()
+        misfits = []
+        for gamma in GAMMAS:
+            numbers = self.sharp.new_zeros(len(self.sharp), NUMBERS)
+            numbers[:, 0] = torch.tensor(gamma).log()
+            system = Regression(self._pair(numbers), mean, basis[:TRIED])
+            code = regress(system, rounds=1, steps=5)
+            misfits.append(system.misfit(system.rest(system.kernel(code))))
+        places = self.sharp.new_tensor(GAMMAS).log()
+        numbers = self.sharp.new_zeros(len(self.sharp), NUMBERS)
+        numbers[:, 0] = _lowest(places, torch.stack(misfits, 1).clamp_min(1e-12).log())
+        return _snapped(numbers)
+
+    def kernel_code(self, numbers: Tensor, start: Tensor | None = None) -> Tensor:
+        """The kernel's part of the code, given the response."""
+        return _kernel_code(self.decoder, self._pair(numbers), start)
+
+    def better_numbers(self, code: Tensor, numbers: Tensor) -> Tensor:
+        """A Gauss-Newton step on the exponent and the excess light, given the kernel, by finite differences."""
+        kernel = self.decoder(code)
+        light = self._blurred_light(kernel, numbers)
+        inner = self._inner(self.blurry)
+        rest = inner - self.response.picture(light, self._inner(self.sharp), numbers)
+        here = self.response.tone(light, numbers)
+        slopes = []
+        for index in range(2):
+            moved = numbers.clone()
+            moved[:, index] += STEP
+            there = self.response.tone(self._blurred_light(kernel, moved), moved)
+            slopes.append(((there - here) / STEP).flatten(1))
+        jacobian = torch.stack(slopes, 2)
+        normal = jacobian.mT @ jacobian
+        normal = normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-6)
+        step = torch.linalg.solve(normal, jacobian.mT @ rest.flatten(1).unsqueeze(2)).squeeze(2)
+        better = numbers.clone()
+        better[:, 0] = (numbers[:, 0] + step[:, 0].clamp(-0.3, 0.3)).clamp(-0.7, 1.4)
+        better[:, 1] = (numbers[:, 1] + step[:, 1]).clamp(0, 4)
+        better = _snapped(better)
+        again = self.response.picture(self._blurred_light(kernel, better), self._inner(self.sharp), better)
+        improved = (inner - again).square().mean((1, 2, 3)) < rest.square().mean((1, 2, 3))
+        return torch.where(improved.view(-1, 1), better, numbers)
+
+    def _blurred_light(self, kernel: Tensor, numbers: Tensor) -> Tensor:
+        return convolve_valid(self.response.light(self.sharp, numbers), kernel)
+
+    def _inner(self, picture: Tensor) -> Tensor:
+        half = self.decoder.window // 2
+        return picture[..., half : picture.shape[-2] - half, half : picture.shape[-1] - half]
+
+    def _pair(self, numbers: Tensor) -> Blurred:
+        """The pictures in light; the blurry one's saturated pixels don't count, and the others as their noise says."""
+        gamma = numbers[:, 0].exp().view(-1, 1, 1, 1)
+        light = self.response.light(self.sharp, numbers)
+        seen = self.blurry.clamp_min(DARKEST) ** gamma
+        slope = self.blurry.clamp_min(DIM) ** (1 - gamma) / gamma  # of the tone curve
+        weight = slope.square() * (self.blurry < SATURATED)
+        return Blurred.of(light, seen, self.decoder.window, weight)
+
+
+def _snapped(numbers: Tensor) -> Tensor:
+    """A response that is next to linear is linear."""
+    linear = (numbers[:, 0].abs() < LINEAR) & (numbers[:, 1] < 0.01)
+    return torch.where(linear.view(-1, 1), torch.zeros_like(numbers), numbers)
+
+
+def _lowest(places: Tensor, values: Tensor) -> Tensor:
+    """Where values (B, N) at places (N,) are lowest, by a parabola through the least one and its neighbours."""
+    middle = values.argmin(1).clamp(1, len(places) - 2)
+    at = torch.stack([middle - 1, middle, middle + 1], 1)
+    x, y = places[at], values.gather(1, at)
+    left, right = (y[:, 1] - y[:, 0]) / (x[:, 1] - x[:, 0]), (y[:, 2] - y[:, 1]) / (x[:, 2] - x[:, 1])
+    curvature = (right - left) / (x[:, 2] - x[:, 0])
+    vertex = 0.5 * (x[:, 0] + x[:, 1]) - 0.5 * left / curvature.clamp_min(1e-6)
+    return vertex.clamp(min=x[:, 0], max=x[:, 2])

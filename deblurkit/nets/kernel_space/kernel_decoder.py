@@ -63,9 +63,13 @@ class KernelDecoder(nn.Module):
         self.window = window
         self.stages = stages
         mean, basis = _cosines(window, dimensions)
-        self.mean = nn.Parameter(mean * window**2)
-        self.basis = nn.Parameter(basis * window**2)
-        self.measurement = nn.Parameter(basis / basis.square().sum(1, keepdim=True) / window**2)
+        # fitted by eigenvalues, not by gradients: these would take hours to come as far
+        self.register_buffer("mean", mean * window**2)
+        self.register_buffer("basis", basis * window**2)
+        self.register_buffer("measurement", basis / basis.square().sum(1, keepdim=True) / window**2)
+        self.mean: Tensor
+        self.basis: Tensor
+        self.measurement: Tensor
         self.nets = nn.ModuleList([Refinement(hidden) for _ in range(stages)] if hidden else [])
 
     @torch.no_grad()
@@ -90,7 +94,7 @@ class KernelDecoder(nn.Module):
         Returns:
             The most probable codes of noisy measurements, (B, K).
         """
-        basis = self.linear()[1].detach().view(-1, 1, self.window, self.window)
+        basis = self.linear()[1].view(-1, 1, self.window, self.window)
         spread = noise / visible_error(basis).clamp_min(1e-20)
         return (code + spread.sqrt() * torch.randn_like(code)) / (1 + spread)
 
@@ -105,7 +109,8 @@ class KernelDecoder(nn.Module):
             clipped = self._better(estimate, stage)
             estimate = clipped + (code - self._measure(clipped)) @ self.basis
         above = estimate - simplex_threshold(estimate / self.window**2) * self.window**2
-        positive = 0.5 * (above + (above.square() + 4 * SOFTNESS**2).sqrt())
+        root = (above.square() + 4 * SOFTNESS**2).sqrt()
+        positive = torch.where(above > 0, 0.5 * (above + root), 2 * SOFTNESS**2 / (root + above.abs()))
         kernel = positive / positive.sum(1, keepdim=True)
         return kernel.view(-1, 1, self.window, self.window)
 

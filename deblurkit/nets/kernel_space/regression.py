@@ -28,7 +28,7 @@ class Blurred:
     Attributes:
         spectrum: ``rfft2`` (B, C, ...) of the sharp picture less its mean.
         blurry: (B, C, H, W), less the sharp picture's mean.
-        weight: (B, 1 or C, H, W) in [0, 1]: what a pixel's squared error counts; 0 near the border.
+        weight: (B, 1 or C, H, W), >= 0: what a pixel's squared error counts; 0 near the border.
         grid: Size of the Fourier grid.
     """
 
@@ -98,8 +98,8 @@ class Regression:
         self.pair, self.mean, self.basis = pair, mean, basis
         self.window = round(len(mean) ** 0.5)
         channels = pair.blurry.shape[1] / pair.weight.shape[1]
-        self._counted = channels * pair.weight.sum((1, 2, 3)).clamp_min(1)
-        self._gram = pair.gram(basis) * (self._counted / pair.blurry[0].numel()).view(-1, 1, 1)
+        self._counted = channels * (pair.weight > 0).sum((1, 2, 3)).clamp_min(1)
+        self._gram = pair.gram(basis) * pair.weight.mean((1, 2, 3)).view(-1, 1, 1)
         self.noise = basis.new_full((len(pair.blurry),), 1e-5)
 
     def kernel(self, code: Tensor) -> Tensor:

@@ -29,21 +29,31 @@ class Response(nn.Module):
         self.highlights = _Conditioned(4, hidden)
         self.residual = _Conditioned(3, hidden)
 
+    @property
+    def _learning(self) -> bool:
+        """Whether the nets have to take part even where they make no difference."""
+        return self.training and torch.is_grad_enabled()
+
     def light(self, picture: Tensor, numbers: Tensor) -> Tensor:
         """Light (B, C, H, W) that made a picture in [0, 1]; more than 1 where it is saturated."""
         u = numbers.view(len(numbers), -1, 1, 1)
         light = _power(picture, u[:, :1].exp())
         saturated = ((picture - SATURATED) / (1 - SATURATED)).clamp(0, 1)
-        wide = functional.avg_pool2d(saturated, 15, 1, 7, count_include_pad=False)
-        near = functional.avg_pool2d(saturated, 5, 1, 2, count_include_pad=False)
-        maps = torch.stack([picture.clamp(0, 1), saturated, near, wide], 2)
+        if not (self._learning or (u[:, 1].any() and saturated.any())):
+            return light
+        maps = torch.stack([picture.clamp(0, 1), saturated, _mean_around(saturated, 2), _mean_around(saturated, 7)], 2)
         weigh = (1 + self.highlights(maps, numbers)).clamp(0, 8)
         return light + u[:, 1:2] * saturated * weigh
 
+    def tone(self, light: Tensor, numbers: Tensor) -> Tensor:
+        """The picture (B, C, H, W) that the tone curve alone makes of light."""
+        return _power(light.clamp_max(1), (-numbers[:, :1]).exp().view(-1, 1, 1, 1))
+
     def picture(self, light: Tensor, sharp: Tensor, numbers: Tensor) -> Tensor:
         """The picture (B, C, H, W) that a camera makes of light; ``sharp`` is the sharp one's part of that size."""
-        u = numbers.view(len(numbers), -1, 1, 1)
-        picture = _power(light.clamp_max(1), (-u[:, :1]).exp())
+        picture = self.tone(light, numbers)
+        if not (self._learning or numbers.any()):
+            return picture
         gate = numbers.square().sum(1).clamp_max(1).view(-1, 1, 1, 1)
         rest = self.residual(torch.stack([picture, light, sharp], 2), numbers)
         return torch.where(gate > 0, picture + gate * 0.1 * rest, picture)
@@ -70,6 +80,13 @@ class _Conditioned(nn.Module):
         x = functional.leaky_relu(self.second(x) * (1 + scale1) + shift1, 0.1)
         x = functional.leaky_relu(self.third(x) * (1 + scale2) + shift2, 0.1)
         return cast(Tensor, self.last(x)).view(batch, channels, *maps.shape[-2:])
+
+
+def _mean_around(x: Tensor, radius: int) -> Tensor:
+    """Mean over a square of (B, C, H, W), and over less of it at the border."""
+    side = 2 * radius + 1
+    x = functional.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+    return functional.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
 
 
 def _power(x: Tensor, exponent: Tensor) -> Tensor:
