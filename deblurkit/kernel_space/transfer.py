@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.errors import ImageError, UsageError
+from deblurkit.nets.kernel_space.refine import refine
 from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.inpaint import fill
@@ -77,9 +78,7 @@ def take_blur(space: KernelSpace, sharp: Tensor, blurry: Tensor, *, tiles: int =
     with torch.no_grad():
         code = space.encode(sharp, blurry) if tiles == 1 else _tiled(space).encode_tiles(sharp, blurry, (tiles, tiles))
     if steps:
-        from deblurkit.nets.kernel_space.refine import refine_code
-
-        code = refine_code(space, sharp, blurry, code, steps=steps)
+        code = refine(space, sharp, blurry, code, steps=steps)
     return code.detach()
 
 

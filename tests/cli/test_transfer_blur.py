@@ -104,7 +104,8 @@ def test_strength(deblurkit, album):
 
 
 def test_tiles_and_a_space_without_kernels(deblurkit, album):
-    done = deblurkit(*FROM, "--to", "to/colour.png", "--tiles", "2", "--kernel", "-o", "tiles.png")
+    refined = ("--tiles", "2", "--steps", "3", "--kernel")
+    done = deblurkit(*FROM, "--to", "to/colour.png", *refined, "-o", "tiles.png")
     assert done.code == 0, done.err
     assert "no single kernel" in done.err
     args = ("transfer-blur", "--space", "grid.safetensors", *FROM[3:], "--to", "to/colour.png", "-o", "grid.png")

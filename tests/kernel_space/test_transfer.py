@@ -80,6 +80,15 @@ def test_tiles_follow_a_blur_that_differs_from_place_to_place(plain):
     torch.testing.assert_close(shown_kernel(plain, one).sum(), torch.tensor(1.0))
 
 
+def test_steps_refine_the_code_and_never_spoil_it(grid):
+    x = cartoon(1, 3, (96, 160))
+    amount = torch.linspace(0.1, 0.9, 160).expand(1, 1, 96, 160)
+    y = x + amount * (grid.smooth(x) - x)
+    scores = [reblur_psnr(grid, x, y, take_blur(grid, x, y, steps=steps)) for steps in (0, 1, 60)]
+    assert scores[0] <= scores[1]
+    assert scores[2] > scores[0] + 1
+
+
 def test_tiles_of_a_space_that_has_none(grid):
     with pytest.raises(UsageError, match="no codes for tiles"):
         take_blur(grid, *pair(), tiles=2)
