@@ -25,7 +25,8 @@ def random_kernels(count: int, window: int, *, generator: torch.Generator, shift
         count: How many.
         window: Side of the kernels in pixels, odd.
         generator: All randomness comes from here, a CPU generator.
-        shift: How far the centre of mass may lie from the window's centre along each axis, in pixels.
+        shift: How far the centre of mass may lie from the window's centre along each axis, in pixels; a walk
+            that would leave the window is pushed back as a whole, and its centre with it.
 
     Returns:
         (count, 1, window, window), >= 0, sum 1, float32 on the CPU.

@@ -30,7 +30,7 @@ def test_come_in_all_sizes_and_places(kernels):
     assert size.max() > 9  # all over the window
     assert (size < 2).float().mean() > 0.1
     assert (size > 5).float().mean() > 0.2
-    assert middle.abs().max() <= 3.5  # speckle moves it a little
+    assert (middle.abs().amax(1) <= 3.1).float().mean() > 0.95  # large ones are pushed back into the window
     assert (middle.abs() > 2).any(1).float().mean() > 0.3
     assert kernels.amax((1, 2, 3)).max() > 0.8  # thin
 
