@@ -20,7 +20,8 @@ from deblurkit.kernel_space.settings import TEXTURES, TRAJECTORIES, Sources, Tra
 from deblurkit.params import at, build, fields_of, suggest
 
 if TYPE_CHECKING:
-    from deblurkit.kernel_space.train import Outputs, Training
+    from deblurkit.kernel_space.reports import Outputs
+    from deblurkit.kernel_space.train import Training
     from deblurkit.kernel_space.world import World
 
 SOURCES = ("pairs", "sharp", "kernels", "validation")
@@ -118,7 +119,7 @@ def train_kernel_space(
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a space is a .safetensors file; name it so with -o.")
 
-    from deblurkit.kernel_space.train import Outputs
+    from deblurkit.kernel_space.reports import Outputs
     from deblurkit.kernel_space.world import World, launched
 
     world = World(_device(params, launched()))
@@ -223,7 +224,8 @@ def _set_up(
 ) -> Training:
     """Check and find everything, so that nothing fails later that could have been found now."""
     from deblurkit.kernel_space.prepare import find_material, fit_basis, new_space
-    from deblurkit.kernel_space.train import Hooks, Training
+    from deblurkit.kernel_space.reports import Hooks
+    from deblurkit.kernel_space.train import Training
 
     if world.first:
         if not (resume or overwrite) and outputs.state.exists():

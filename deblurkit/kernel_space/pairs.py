@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from torch import Tensor
 
-from deblurkit.errors import DeblurkitError, ImageError, UsageError
+from deblurkit.errors import ImageError, UsageError
 from deblurkit.images import SUFFIXES, read_image
 
 SHARP_WORDS = frozenset({"sharp", "gt", "groundtruth", "target", "clean", "hq", "truth"})
@@ -21,7 +19,6 @@ BLURRY_WORDS = frozenset({"blur", "blurry", "blurred", "input", "lq", "degraded"
 LIST_SUFFIXES = (".txt", ".csv")
 _WORD = re.compile(r"[a-z]+")
 _SHOWN = 3
-_ORIENTATION = 0x112
 _LAYOUTS = (
     "give a folder with a sharp and a blurry sub-folder (sharp/ and blur/, train_sharp/ and train_blur/), files "
     "NAME_sharp and NAME_blur, or a .txt or .csv list with a sharp and a blurry file on each line"
@@ -52,19 +49,6 @@ class Window(NamedTuple):
     width: int
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the headers of some pictures say.
-
-    Attributes:
-        channels: 1 if all are grey, 3 if all are in colour.
-        sizes: Height and width of each, in order.
-    """
-
-    channels: int
-    sizes: tuple[tuple[int, int], ...]
-
-
 def find_pairs(sources: Sequence[Path]) -> list[Pair]:
     """Find the pairs that folders and list files hold.
 
@@ -89,36 +73,6 @@ def find_pairs(sources: Sequence[Path]) -> list[Pair]:
     if not sources:
         raise UsageError(f"No pairs of pictures are named; {_LAYOUTS}.")
     return [pair for source in sources for pair in _in_source(source)]
-
-
-def check_pairs(pairs: Sequence[Pair], *, grey: bool = False) -> Facts:
-    """Read the headers of all pictures, not their pixels, and refuse what cannot be trained on.
-
-    Args:
-        pairs: The pairs.
-        grey: Whether colour will be turned into grey, so that both may be mixed.
-
-    Raises:
-        UsageError: The pictures of a pair differ in size, or grey pictures stand among coloured ones.
-        ImageError: A header cannot be read.
-    """
-    sharp = [_header(pair.sharp) for pair in pairs]
-    blurry = [_header(pair.blurry) for pair in pairs]
-    for pair, (size, _), (other, _) in zip(pairs, sharp, blurry, strict=True):
-        if size != other:
-            raise UsageError(
-                f"{pair.sharp} and {pair.blurry}: are a pair and differ in size ({size[1]} x {size[0]} and "
-                f"{other[1]} x {other[0]} pixels); a blurry picture needs the sharp one of the same view."
-            )
-    paths = [path for pair in pairs for path in (pair.sharp, pair.blurry)]
-    channels = [count for two in zip(sharp, blurry, strict=True) for _, count in two]
-    return Facts(_one_kind(paths, channels, grey), tuple(size for size, _ in sharp))
-
-
-def check_pictures(paths: Sequence[Path], *, grey: bool = False) -> Facts:
-    """Read the headers of sharp pictures; see :func:`check_pairs`."""
-    headers = [_header(path) for path in paths]
-    return Facts(_one_kind(paths, [count for _, count in headers], grey), tuple(size for size, _ in headers))
 
 
 def find_sharp(sources: Sequence[Path]) -> list[Path]:
@@ -216,7 +170,7 @@ def _match(
     alone += [path for name, path in blurry.items() if name not in sharp]
     if alone:
         raise UsageError(
-            f"{_list_of(alone)} of {len(sharp) + len(blurry)} pictures {'has' if len(alone) == 1 else 'have'} no "
+            f"{list_of(alone)} of {len(sharp) + len(blurry)} pictures {'has' if len(alone) == 1 else 'have'} no "
             f"partner in {sharp_at}{f' and {blurry_at}' if blurry_at != sharp_at else ''}; "
             "add what is missing, remove what is too many, or name the pairs in a list file."
         )
@@ -310,41 +264,7 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def _header(path: Path) -> tuple[tuple[int, int], int]:
-    """Height and width as shown, and the number of colour channels, from a picture's header."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG", "TIFF", "WEBP", "BMP")) as image:
-            width, height = image.size
-            grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;")
-            turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: does not exist; check the name.") from error
-    except Exception:  # Pillow does not know a few kinds that we read, and raises anything for rubbish
-        try:
-            picture = read_image(path)
-        except DeblurkitError as error:
-            raise ImageError(f"{error} It is part of the training data: replace it, or leave it out.") from error
-        return picture.size, picture.pixels.shape[1]
-    return ((width, height) if turned else (height, width)), 1 if grey else 3
-
-
-def _one_kind(paths: Sequence[Path], channels: Sequence[int], grey: bool) -> int:
-    """The number of channels that all have."""
-    counts = Counter(channels)
-    if grey:
-        return 1
-    if len(counts) > 1:
-        rare = min(counts, key=lambda count: (counts[count], count))
-        odd = [path for path, count in zip(paths, channels, strict=True) if count == rare]
-        kinds = ("grey", "coloured") if rare == 1 else ("coloured", "grey")
-        raise UsageError(
-            f"{_list_of(odd)} of {len(paths)} pictures {'is' if len(odd) == 1 else 'are'} {kinds[0]} among {kinds[1]} "
-            "ones; leave them out, or train on grey (--grey)."
-        )
-    return next(iter(counts), 3)
-
-
-def _list_of(paths: Sequence[Path]) -> str:
+def list_of(paths: Sequence[Path]) -> str:
     """The first few names and how many there are: ``a.png, b.png and 7 others: 9``."""
     shown = ", ".join(str(path) for path in paths[:_SHOWN])
     more = len(paths) - _SHOWN

@@ -16,8 +16,9 @@ import torch
 from deblurkit.errors import UsageError
 from deblurkit.kernel_space.datasets import BlurData, Data, Exposure, PairData, TextureStore, Warn
 from deblurkit.kernel_space.draws import generator
+from deblurkit.kernel_space.headers import Facts, check_pairs, check_pictures
 from deblurkit.kernel_space.kernel_sources import PERIOD, POOL, KernelSource, centred, find_kernels
-from deblurkit.kernel_space.pairs import Facts, Pair, check_pairs, check_pictures, find_pairs, find_sharp
+from deblurkit.kernel_space.pairs import Pair, find_pairs, find_sharp
 from deblurkit.kernel_space.settings import TEXTURES, TRAJECTORIES, Sources, TrainParams
 from deblurkit.nets.kernel_space import weights
 from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
@@ -140,9 +141,7 @@ def find_material(sources: Sources, params: TrainParams, space: KernelSpace, war
     else:
         training, validation = _from_pairs(sources, params, limit, warn)
     if sources.validation:
-        validation = _pair_data(
-            [find_pairs([source]) for source in sources.validation], params, limit / 4, warn, flips=False
-        )
+        validation = _pair_data(_checked_pairs(sources.validation, params), params, limit / 4, warn, flips=False)
     names = [*(training.names if training else ()), "", *(validation.names if validation else ()), "", *kernels.names]
     digest = hashlib.blake2b("\n".join(names).encode(), digest_size=12).hexdigest()
     return Material(training, validation, kernels, _describe(sources, training), digest)
@@ -151,19 +150,22 @@ def find_material(sources: Sources, params: TrainParams, space: KernelSpace, war
 def _from_pairs(sources: Sources, params: TrainParams, limit: float, warn: Warn) -> tuple[Data | None, Data | None]:
     if not sources.pairs:
         return None, None
-    found = [find_pairs([source]) for source in sources.pairs]
-    share = 0.0 if sources.validation else params.validation_share
-    kept, held = _hold_out(found, share)
-    check_pairs([pair for pairs in found for pair in pairs], grey=params.grey)  # grey in one part, colour in the other
+    found = _checked_pairs(sources.pairs, params)
+    kept, held = _hold_out(found, 0.0 if sources.validation else params.validation_share)
     validation = _pair_data(held, params, limit / 4, warn, flips=False) if any(held) else None
     return _pair_data(kept, params, limit, warn, flips=params.flips), validation
 
 
+def _checked_pairs(sources: Sequence[Path], params: TrainParams) -> list[list[Pair]]:
+    """The pairs of each source, all of which fit."""
+    found = [find_pairs([source]) for source in sources]
+    pairs = _flat(found)
+    _check_sizes([pair.sharp for pair in pairs], check_pairs(pairs, grey=params.grey), params.crop, params.crop)
+    return found
+
+
 def _pair_data(found: Sequence[Sequence[Pair]], params: TrainParams, limit: float, warn: Warn, *, flips: bool) -> Data:
-    pairs = [pair for some in found for pair in some]
-    facts = check_pairs(pairs, grey=params.grey)
-    _check_sizes([pair.sharp for pair in pairs], facts, params.crop, params.crop)
-    return PairData(pairs, crop=params.crop, flips=flips, limit=limit, grey=params.grey, warn=warn)
+    return PairData(_flat(found), crop=params.crop, flips=flips, limit=limit, grey=params.grey, warn=warn)
 
 
 def _from_sharp(

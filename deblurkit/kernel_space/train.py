@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,11 +13,13 @@ import torch
 from torch import Tensor
 
 from deblurkit.errors import RunError, UsageError
-from deblurkit.kernel_space.datasets import Data, Example
+from deblurkit.kernel_space.datasets import Data
 from deblurkit.kernel_space.draws import everywhere, generator, normal
+from deblurkit.kernel_space.feed import Feed, numbers_of
 from deblurkit.kernel_space.kernel_sources import centred
 from deblurkit.kernel_space.losses import cosine_rate, picture_loss
 from deblurkit.kernel_space.prepare import Material
+from deblurkit.kernel_space.reports import Hooks, Outputs, Step, duration
 from deblurkit.kernel_space.settings import WITHOUT_INFLUENCE, TrainParams
 from deblurkit.kernel_space.training_state import Checkpoint, check_same_settings, read_checkpoint, write_checkpoint
 from deblurkit.kernel_space.validation import Samples, draw_samples, fit_statistics, fixed_examples, score
@@ -29,69 +29,10 @@ from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
 from deblurkit.nets.kernel_space.weights import load_space, save_space
 from deblurkit.params import plain
 
-CHUNK = 16
+CHUNK = 32
 """Kernels that go through the loss together."""
 POLL = 10
-"""Steps between two looks at whether another process wants to stop: each costs a message."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A sign of life.
-
-    Attributes:
-        stage: ``kernels`` or ``pictures``.
-        done: Steps done in this stage.
-        total: How many there will be.
-        loss: Of this process's batch, detached; reading it makes an accelerator wait.
-    """
-
-    stage: str
-    done: int
-    total: int
-    loss: Tensor
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where a training writes.
-
-    Attributes:
-        space: The best space.
-    """
-
-    space: Path
-
-    @property
-    def state(self) -> Path:
-        """The checkpoint, for an exact continuation."""
-        return self.space.with_name(f"{self.space.stem}.last.pt")
-
-    @property
-    def log(self) -> Path:
-        """One line an event."""
-        return self.space.with_name(f"{self.space.stem}.log")
-
-    def samples(self, step: int) -> Path:
-        """The figure of one validation."""
-        return self.space.with_name(f"{self.space.stem}.samples") / f"step-{step:06d}.png"
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Whom a training talks to.
-
-    Attributes:
-        step: Called after every step.
-        log: Called with every line of the log.
-        warn: Called with what deserves a look.
-        stop: Asked after every step whether to stop with what there is.
-    """
-
-    step: Callable[[Step], object]
-    log: Callable[[str], object]
-    warn: Callable[[str], object]
-    stop: Callable[[], bool]
+"""Steps between two looks at whether another process wants to stop, where each makes an accelerator wait."""
 
 
 class Training:
@@ -262,7 +203,8 @@ class Training:
     def _asked_to_stop(self) -> bool:
         if self.world.size == 1:
             return self.hooks.stop()
-        return self.step % POLL == 0 and self.world.any(self.hooks.stop())
+        every = POLL if self.device.type == "cuda" else 1
+        return self.step % every == 0 and self.world.any(self.hooks.stop())
 
     def _log_loss(self) -> None:
         """Write a line with the mean loss since the last one; every process takes part."""
@@ -424,42 +366,6 @@ class Training:
         self.history = [(step, loss) for step, loss in checkpoint.history]
         self.seconds = checkpoint.seconds
         self._log(f"step {self.step}/{self.total}  resumed")
-
-
-class Feed:
-    """The examples of this process, some steps ahead of the training where threads draw them."""
-
-    def __init__(self, data: Data, params: TrainParams, world: World) -> None:
-        self.data = data
-        self.params = params
-        self.world = world
-        self.pool = ThreadPoolExecutor(params.workers, "examples") if params.workers else None
-        self._ahead: dict[int, list[Future[Example]]] = {}
-
-    def take(self, step: int) -> tuple[Data, list[Example]]:
-        """The examples of a step on pictures."""
-        if self.pool is None:
-            return self.data, [self._draw(number) for number in numbers_of(step, self.params.batch, self.world)]
-        for coming in range(step, step + 2 + self.params.workers // self.params.batch):
-            if coming not in self._ahead:
-                numbers = numbers_of(coming, self.params.batch, self.world)
-                self._ahead[coming] = [self.pool.submit(self._draw, number) for number in numbers]
-        return self.data, [future.result() for future in self._ahead.pop(step)]
-
-    def _draw(self, number: int) -> Example:
-        return self.data.draw(self.params.seed, "training", number)
-
-
-def numbers_of(step: int, batch: int, world: World) -> range:
-    """The numbers of one process's examples of a step: all processes together have a contiguous piece."""
-    start = (step * world.size + world.rank) * batch
-    return range(start, start + batch)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    minutes, rest = divmod(round(min(seconds, 3.6e7)), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from PIL import Image
 
 from deblurkit.images import read_image
 from deblurkit.kernel_space import samples
-from deblurkit.kernel_space.pairs import check_pairs, find_pairs
+from deblurkit.kernel_space.headers import check_pairs
+from deblurkit.kernel_space.pairs import find_pairs
 from deblurkit.nets.kernel_space.space import Statistics
 from deblurkit.nets.kernel_space.weights import save_space
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel

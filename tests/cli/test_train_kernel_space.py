@@ -169,10 +169,10 @@ def test_ctrl_c_writes_a_checkpoint(tmp_path, pairs):
 
 
 def test_two_processes_see_what_one_sees_with_the_doubled_batch(train, tmp_path, pairs):
-    alone = (*SETTINGS, "--batch", "4", "--kernel-batch", "32")
+    alone = (*SETTINGS, "--batch", "4", "--kernel-batch", "64")
     assert train(pairs, "-o", tmp_path / "one.safetensors", *alone, "-q").code == 0
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    halved = (*SETTINGS, "--batch", "2", "--kernel-batch", "16")
+    halved = (*SETTINGS, "--batch", "2", "--kernel-batch", "32")
     process = start(pairs, "-o", tmp_path / "two.safetensors", *halved, launcher=launcher)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

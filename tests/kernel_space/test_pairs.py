@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from deblurkit.errors import ImageError, UsageError
-from deblurkit.kernel_space.pairs import Window, check_pairs, check_pictures, find_pairs, find_sharp, read_pair
+from deblurkit.kernel_space.headers import check_pairs, check_pictures
+from deblurkit.kernel_space.pairs import Window, find_pairs, find_sharp, read_pair
 
 
 def picture(path: Path, size=(24, 20), channels=3, value=100) -> Path:

@@ -11,8 +11,9 @@ from PIL import Image
 from deblurkit.errors import RunError, UsageError
 from deblurkit.kernel_space.losses import cosine_rate, picture_loss
 from deblurkit.kernel_space.prepare import find_material, new_space
+from deblurkit.kernel_space.reports import Hooks, Outputs, duration
 from deblurkit.kernel_space.settings import Sources, TrainParams
-from deblurkit.kernel_space.train import Hooks, Outputs, Training, duration
+from deblurkit.kernel_space.train import Training
 from deblurkit.kernel_space.training_state import Checkpoint, check_same_settings, read_checkpoint, write_checkpoint
 from deblurkit.kernel_space.validation import gaussian
 from deblurkit.kernel_space.world import World
@@ -207,7 +208,7 @@ def test_sources_that_contradict_or_do_not_fit_are_refused(tmp_path, pairs):
     for sources, settings, message in (
         (Sources(pairs=(pairs,), sharp=(pairs,)), {}, "both named"),
         (Sources(), {}, "No pictures are named"),
-        (Sources(pairs=(pairs,)), {"crop": 64}, r"2\.png: is 44 x 40 pixels, and a crop of 64 pixels needs 64"),
+        (Sources(pairs=(pairs,)), {"crop": 64}, r"0\.png: is 44 x 40 pixels, and a crop of 64 pixels needs 64"),
         (Sources(sharp=(pairs / "sharp",)), {"crop": 40}, "a crop of 40 pixels and the kernel around it need 46"),
         (Sources(sharp=(Path("textures"),)), {"texture_side": 64, "crop": 60}, "set --texture-side 66"),
         (Sources(pairs=(pairs,)), {"stages": 3}, "stages: the preset 'tiny' has no such setting"),
