@@ -134,7 +134,7 @@ def synthesize(
     if manifest is None and not images:
         raise UsageError("synthesize: no picture is named; give sharp pictures, or folders of them")
     from deblurkit.cli.batch import Batch
-    from deblurkit.devices import choose_device
+    from deblurkit.devices import choose_device, set_threads
     from deblurkit.kernel_space.pairs import find_pairs
     from deblurkit.kernel_space.replay import replay
     from deblurkit.kernel_space.samples import Workshop, sha256
@@ -144,6 +144,7 @@ def synthesize(
     from deblurkit.nets.kernel_space.weights import load_space
 
     place = choose_device(device)
+    set_threads(1, 0)  # a sum over several threads may differ in its last bit, and the files are to be the same again
     net = load_space(space or Path()).to(place)
     workshop = Workshop(net, sha256(space_path(space or Path())), out, overwrite or resume)
     settings = Settings(count=count, strength=strength, noise=noise, crop=crop, seed=seed, tiles=tiles, steps=steps)

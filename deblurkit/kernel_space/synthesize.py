@@ -153,6 +153,7 @@ def synthesize(
         )
     named = list(named_sources(sources, workshop.out, settings.count))
     record = settings.record("pairs" if pairs else "random")
+    earlier = names_in(workshop.out / MANIFEST) if workshop.overwrite and not resume else set()
     kept = begin(workshop, record, resume=resume)
     codes = PairCodes(workshop.space, pairs, workshop.out, settings) if pairs else None
     for path, wanted in named:
@@ -174,6 +175,13 @@ def synthesize(
                 yield Outcome(path, error=error)
                 if codes is not None and len(codes.broken) == len(codes.pairs):
                     return
+    left = earlier - {name for _, names in named for name in names}
+    if left:
+        yield Outcome(
+            workshop.out,
+            note=f"{workshop.out}: {len(left)} pairs of an earlier call are no longer in the manifest and may still be "
+            "there; for a clean set, begin with an empty folder",
+        )
 
 
 def begin(workshop: Workshop, record: dict[str, Any], *, resume: bool) -> dict[str, Sample]:
@@ -196,6 +204,14 @@ def begin(workshop: Workshop, record: dict[str, Any], *, resume: bool) -> dict[s
                 kept[sample.name] = sample
     write_manifest(manifest, kept.values(), overwrite=resume or workshop.overwrite)
     return kept
+
+
+def names_in(manifest: Path) -> set[str]:
+    """The names of a manifest that is about to be replaced; none where it is missing or damaged."""
+    try:
+        return {sample.name for sample in read_manifest(manifest)}
+    except UsageError:
+        return set()
 
 
 def plan(

@@ -217,6 +217,15 @@ def test_numbers_of_results_do_not_meet_names_of_pictures(deblurkit, album):
     assert {entry["name"] for entry in lines(album / "two")} == {"1-2", "1-2-2", "1~2", "1~2-2"}
 
 
+def test_what_an_earlier_call_left_behind_is_said(deblurkit, album):
+    args = ("synthesize", "in", "-o", "out", "--pairs", "set", *SPACE, "--overwrite")
+    assert "earlier call" not in deblurkit(*args, "--count", "2").err
+    again = deblurkit(*args)
+    assert again.code == 0
+    assert "3 pairs of an earlier call" in again.err
+    assert len(lines(album / "out")) == 3
+
+
 def test_what_a_replay_refuses(deblurkit, album):
     assert deblurkit("synthesize", "in", "-o", "out", "--pairs", "set", *SPACE).code == 0
     again = ("synthesize", "--manifest", "out/manifest.jsonl", "-o")

@@ -16,6 +16,7 @@ from deblurkit.kernel_space.transfer import (
     take_blur,
     with_strength,
 )
+from deblurkit.nets.kernel_space.weights import build_space
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
 
 KERNEL = curved_kernel((7, 9))
@@ -170,6 +171,28 @@ def test_strength_without_kernels_scales_the_distance_from_no_blur(grid):
     torch.testing.assert_close(give_blur(grid, x, with_strength(grid, code, 0.0, x)), x)
     with pytest.raises(ValueError, match="at least 0"):
         with_strength(grid, code, -1.0, x)
+
+
+@pytest.mark.parametrize(
+    ("preset", "config"),
+    [
+        ("compact", {"window": 9, "dimensions": 30, "stages": 0}),
+        ("paper", {"features": 4, "code": 8, "residual_front": 1, "residual_back": 1, "extractor_blocks": 1}),
+    ],
+)
+def test_the_real_presets_untrained(preset, config):
+    """Sizes that fit no grid, all strengths, refinement: nothing here depends on what was learned."""
+    space = build_space(preset, config).eval().requires_grad_(False)
+    sharp, blurry = pair()
+    code = take_blur(space, sharp, blurry, steps=2)
+    assert code.shape == (1, *space.code_shape((70, 80)))
+    assert math.isfinite(agreement(space, sharp, blurry, code).psnr)
+    for channels, size in ((1, (33, 150)), (3, (140, 61))):
+        target = cartoon(1, channels, size)
+        results = [give_blur(space, target, with_strength(space, code, s, target)) for s in (0.0, 0.5, 1.0)]
+        assert all(one.shape == target.shape and one.isfinite().all() for one in results)
+    if preset == "compact":
+        assert take_blur(space, sharp, blurry, tiles=2).shape == (1, 30, 2, 2)
 
 
 def test_colours_that_nobody_sees_do_not_bleed(plain):
