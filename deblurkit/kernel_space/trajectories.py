@@ -18,8 +18,8 @@ def random_kernels(count: int, window: int, *, generator: torch.Generator, shift
     The model is in the spirit of Boracchi and Foi (Modeling the performance of image restoration from motion blur,
     2012): a point with inertia is pushed about at random and now and then jerked back. Here the extent of the walk is
     drawn first (so that short and long ones are equally well covered), some walks are straight, the light varies along
-    the walk, and the trace has a thickness between that of a sharp point and a slight defocus. A part of the kernels
-    is speckled, as measured kernels are.
+    the walk, a few do not move at all, and the trace has a thickness between that of a sharp point and a slight
+    defocus. A part of the kernels is speckled, as measured kernels are.
 
     Args:
         count: How many.
@@ -44,7 +44,9 @@ def random_kernels(count: int, window: int, *, generator: torch.Generator, shift
     light = _light(count, generator)
     centre = (path * light.unsqueeze(2)).sum(1, keepdim=True) / light.sum(1).view(-1, 1, 1)
     path = path - centre + (2 * _uniform(generator, count, 1, 2) - 1) * shift
-    kernels = _draw(_keep_inside(path, radius - 0.5), light, _thickness(count, generator), window)
+    still = _uniform(generator, count, 1, 1) < 0.03
+    path = torch.where(still, path.mean(1, keepdim=True).round(), _keep_inside(path, radius - 0.5))
+    kernels = _draw(path, light, _thickness(count, generator), window)
     kernels = kernels * _speckle(count, window, generator)
     return (kernels / kernels.sum((-2, -1), keepdim=True)).unsqueeze(1)
 

@@ -143,7 +143,8 @@ class CompactSpace(ConvolutionalSpace):
         if self.response is None or not response:
             return filter_flow(x, kernels)
         half = kernels.shape[-1] // 2
-        light = filter_flow(self.response.light(x, numbers), kernels)
+        excess = self.response.excess(x, numbers) if self.training or numbers[:, 1].any() else None
+        light = filter_flow(self.response.light(x, numbers, excess), kernels)
         return self.response.picture(light, x[..., half : x.shape[-2] - half, half : x.shape[-1] - half], numbers)
 
     def kernel(self, code: Tensor) -> Tensor:

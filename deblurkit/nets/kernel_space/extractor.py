@@ -14,7 +14,7 @@ from deblurkit.ops.convolve import convolve_valid
 
 GAMMAS = (0.8, 1.0, 1.3, 1.7, 2.2, 2.8)
 """Exponents that are tried before the best is refined."""
-TRIED = 64
+TRIED = 48
 """Numbers of the code that are fitted for each of them."""
 ROUNDS = 3
 """How often the response and the kernel are found anew, each given the other."""
@@ -33,13 +33,14 @@ def extract_codes(decoder: KernelDecoder, response: Response | None, sharp: Tens
         return _kernel_code(decoder, Blurred.of(sharp, blurry, decoder.window))
     exposure = _Exposure(decoder, response, sharp, blurry)
     numbers = exposure.first_numbers()
-    code = exposure.kernel_code(numbers)
+    excess = response.excess(sharp, numbers)
+    code = exposure.kernel_code(numbers, excess)
     for _ in range(ROUNDS):
-        better = exposure.better_numbers(code, numbers)
+        better, better_excess = exposure.better_numbers(code, numbers, excess)
         if torch.equal(better, numbers):
             break
-        numbers = better
-        code = exposure.kernel_code(numbers, code)
+        numbers, excess = better, better_excess
+        code = exposure.kernel_code(numbers, excess, code)
     return torch.cat([code, numbers], 1)
 
 
@@ -64,30 +65,30 @@ class _Exposure:
         for gamma in GAMMAS:
             numbers = self.sharp.new_zeros(len(self.sharp), NUMBERS)
             numbers[:, 0] = torch.tensor(gamma).log()
-            system = Regression(self._pair(numbers), mean, basis[:TRIED])
-            code = regress(system, rounds=1, steps=5)
+            system = Regression(self._pair(numbers, None), mean, basis[:TRIED])
+            code = regress(system, rounds=1, steps=4)
             misfits.append(system.misfit(system.rest(system.kernel(code))))
         places = self.sharp.new_tensor(GAMMAS).log()
         numbers = self.sharp.new_zeros(len(self.sharp), NUMBERS)
-        numbers[:, 0] = _lowest(places, torch.stack(misfits, 1).clamp_min(1e-12).log())
+        numbers[:, 0] = _lowest(places, torch.stack(misfits, 1))
         return _snapped(numbers)
 
-    def kernel_code(self, numbers: Tensor, start: Tensor | None = None) -> Tensor:
+    def kernel_code(self, numbers: Tensor, excess: Tensor | None, start: Tensor | None = None) -> Tensor:
         """The kernel's part of the code, given the response."""
-        return _kernel_code(self.decoder, self._pair(numbers), start)
+        return _kernel_code(self.decoder, self._pair(numbers, excess), start)
 
-    def better_numbers(self, code: Tensor, numbers: Tensor) -> Tensor:
+    def better_numbers(self, code: Tensor, numbers: Tensor, excess: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """A Gauss-Newton step on the exponent and the excess light, given the kernel, by finite differences."""
         kernel = self.decoder(code)
-        light = self._blurred_light(kernel, numbers)
-        inner = self._inner(self.blurry)
-        rest = inner - self.response.picture(light, self._inner(self.sharp), numbers)
+        light = self._blurred_light(kernel, numbers, excess)
+        target, inner = self._inner(self.blurry), self._inner(self.sharp)
+        rest = target - self.response.picture(light, inner, numbers)
         here = self.response.tone(light, numbers)
         slopes = []
         for index in range(2):
             moved = numbers.clone()
             moved[:, index] += STEP
-            there = self.response.tone(self._blurred_light(kernel, moved), moved)
+            there = self.response.tone(self._blurred_light(kernel, moved, excess), moved)
             slopes.append(((there - here) / STEP).flatten(1))
         jacobian = torch.stack(slopes, 2)
         normal = jacobian.mT @ jacobian
@@ -97,21 +98,27 @@ class _Exposure:
         better[:, 0] = (numbers[:, 0] + step[:, 0].clamp(-0.3, 0.3)).clamp(-0.7, 1.4)
         better[:, 1] = (numbers[:, 1] + step[:, 1]).clamp(0, 4)
         better = _snapped(better)
-        again = self.response.picture(self._blurred_light(kernel, better), self._inner(self.sharp), better)
-        improved = (inner - again).square().mean((1, 2, 3)) < rest.square().mean((1, 2, 3))
-        return torch.where(improved.view(-1, 1), better, numbers)
+        if torch.equal(better, numbers):
+            return numbers, excess
+        better_excess = self.response.excess(self.sharp, better)
+        again = self.response.picture(self._blurred_light(kernel, better, better_excess), inner, better)
+        improved = (target - again).square().mean((1, 2, 3)) < rest.square().mean((1, 2, 3))
+        better = torch.where(improved.view(-1, 1), better, numbers)
+        if excess is not None and better_excess is not None:
+            better_excess = torch.where(improved.view(-1, 1, 1, 1), better_excess, excess)
+        return better, better_excess
 
-    def _blurred_light(self, kernel: Tensor, numbers: Tensor) -> Tensor:
-        return convolve_valid(self.response.light(self.sharp, numbers), kernel)
+    def _blurred_light(self, kernel: Tensor, numbers: Tensor, excess: Tensor | None) -> Tensor:
+        return convolve_valid(self.response.light(self.sharp, numbers, excess), kernel)
 
     def _inner(self, picture: Tensor) -> Tensor:
         half = self.decoder.window // 2
         return picture[..., half : picture.shape[-2] - half, half : picture.shape[-1] - half]
 
-    def _pair(self, numbers: Tensor) -> Blurred:
+    def _pair(self, numbers: Tensor, excess: Tensor | None) -> Blurred:
         """The pictures in light; the blurry one's saturated pixels don't count, and the others as their noise says."""
         gamma = numbers[:, 0].exp().view(-1, 1, 1, 1)
-        light = self.response.light(self.sharp, numbers)
+        light = self.response.light(self.sharp, numbers, excess)
         seen = self.blurry.clamp_min(DARKEST) ** gamma
         slope = self.blurry.clamp_min(DIM) ** (1 - gamma) / gamma  # of the tone curve
         weight = slope.square() * (self.blurry < SATURATED)
@@ -131,5 +138,6 @@ def _lowest(places: Tensor, values: Tensor) -> Tensor:
     x, y = places[at], values.gather(1, at)
     left, right = (y[:, 1] - y[:, 0]) / (x[:, 1] - x[:, 0]), (y[:, 2] - y[:, 1]) / (x[:, 2] - x[:, 1])
     curvature = (right - left) / (x[:, 2] - x[:, 0])
-    vertex = 0.5 * (x[:, 0] + x[:, 1]) - 0.5 * left / curvature.clamp_min(1e-6)
-    return vertex.clamp(min=x[:, 0], max=x[:, 2])
+    vertex = 0.5 * (x[:, 0] + x[:, 1]) - 0.5 * left / curvature.clamp_min(1e-12)
+    beyond = 0.25  # whether the least value lies further out, the steps that follow will find
+    return vertex.clamp(min=x[:, 0] - beyond, max=x[:, 2] + beyond)

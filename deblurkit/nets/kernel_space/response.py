@@ -34,16 +34,19 @@ class Response(nn.Module):
         """Whether the nets have to take part even where they make no difference."""
         return self.training and torch.is_grad_enabled()
 
-    def light(self, picture: Tensor, numbers: Tensor) -> Tensor:
-        """Light (B, C, H, W) that made a picture in [0, 1]; more than 1 where it is saturated."""
+    def excess(self, picture: Tensor, numbers: Tensor) -> Tensor | None:
+        """Where, and how strongly, u1 adds light to a picture (B, C, H, W); None where it adds none anyway."""
+        saturated = ((picture - SATURATED) / (1 - SATURATED)).clamp(0, 1)
+        if not (self._learning or saturated.any()):
+            return None
+        maps = torch.stack([picture.clamp(0, 1), saturated, _mean_around(saturated, 2), _mean_around(saturated, 7)], 2)
+        return saturated * (1 + self.highlights(maps, numbers)).clamp(0, 8)
+
+    def light(self, picture: Tensor, numbers: Tensor, excess: Tensor | None) -> Tensor:
+        """Light (B, C, H, W) that made a picture in [0, 1]; more than 1 where it is saturated, see :meth:`excess`."""
         u = numbers.view(len(numbers), -1, 1, 1)
         light = _power(picture, u[:, :1].exp())
-        saturated = ((picture - SATURATED) / (1 - SATURATED)).clamp(0, 1)
-        if not (self._learning or (u[:, 1].any() and saturated.any())):
-            return light
-        maps = torch.stack([picture.clamp(0, 1), saturated, _mean_around(saturated, 2), _mean_around(saturated, 7)], 2)
-        weigh = (1 + self.highlights(maps, numbers)).clamp(0, 8)
-        return light + u[:, 1:2] * saturated * weigh
+        return light if excess is None else light + u[:, 1:2] * excess
 
     def tone(self, light: Tensor, numbers: Tensor) -> Tensor:
         """The picture (B, C, H, W) that the tone curve alone makes of light."""
