@@ -119,10 +119,12 @@ class Data(ABC):
 
     Attributes:
         names: Of all pictures, to recognise the same data again.
+        content: How much there is, in words.
         crop: Side of the examples in pixels.
     """
 
     names: list[str]
+    content: str
     crop: int
 
     @abstractmethod
@@ -153,6 +155,7 @@ class PairData(Data):
 
     def __init__(self, pairs: Sequence[Pair], *, crop: int, flips: bool, limit: float, grey: bool, warn: Warn) -> None:
         self.names = [pair.name for pair in pairs]
+        self.content = f"{len(pairs)} pairs"
         self.crop = crop
         self.flips = flips
         paths = [path for pair in pairs for path in (pair.sharp, pair.blurry)]
@@ -207,6 +210,7 @@ class BlurData(Data):
         self, store: PictureStore, kernels: KernelSource, exposure: Exposure, *, crop: int, flips: bool
     ) -> None:
         self.names = [*(path.name for path in store.paths), *kernels.names]
+        self.content = f"{len(store)} pictures"
         self.store = store
         self.kernels = kernels
         self.exposure = exposure

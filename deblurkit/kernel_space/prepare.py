@@ -223,4 +223,4 @@ def _describe(sources: Sources, training: Data | None) -> str:
     words = [
         f"{name}: {', '.join(Path(text).name or text for text in texts)}" for name, texts in sources.named().items()
     ]
-    return "; ".join([*words, f"{len(training.names)} names"] if training else words) or TRAJECTORIES
+    return "; ".join([*words, training.content] if training else words) or TRAJECTORIES

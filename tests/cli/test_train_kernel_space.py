@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -119,13 +120,13 @@ def test_a_file_has_sources_and_settings_and_flags_beat_it(tmp_path):
             read_settings(file, Sources(), {})
 
 
-def start(*args, launcher=()) -> subprocess.Popen[str]:
+def start(*args, launcher=(), **environment) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *launcher, str(TINY), "train-kernel-space", *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environment},
     )
 
 
@@ -171,22 +172,31 @@ def test_ctrl_c_writes_a_checkpoint(tmp_path, pairs):
 def test_two_processes_see_what_one_sees_with_the_doubled_batch(train, tmp_path, pairs):
     alone = (*SETTINGS, "--batch", "4", "--kernel-batch", "64")
     assert train(pairs, "-o", tmp_path / "one.safetensors", *alone, "-q").code == 0
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    halved = (*SETTINGS, "--batch", "2", "--kernel-batch", "32")
-    process = start(pairs, "-o", tmp_path / "two.safetensors", *halved, launcher=launcher)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert out.strip() == str(tmp_path / "two.safetensors")
-    assert err.count("step 30/30  pictures  loss") == 1
+    halved = (pairs, "-o", tmp_path / "two.safetensors", *SETTINGS, "--batch", "2", "--kernel-batch", "32")
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        port = str(door.getsockname()[1])
+    # what PyTorch's launcher says to the processes that it starts
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = [start(*halved, **common, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert [out.strip() for out, _ in said] == [str(tmp_path / "two.safetensors"), ""]
+    assert ["step 30/30  pictures  loss" in err for _, err in said] == [True, False]
     one, two = curve(tmp_path / "one.last.pt"), curve(tmp_path / "two.last.pt")
     assert [step for step, _ in one] == [step for step, _ in two]
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], rel=1e-5)
 
 
 @pytest.mark.slow
-def test_an_error_is_said_by_one_process_only(tmp_path, pairs):
-    (pairs / "sharp" / "0.png").unlink()
+def test_the_launcher_starts_processes_of_which_one_speaks(tmp_path, pairs):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = start(pairs, "-o", tmp_path / "two.safetensors", *SETTINGS, launcher=launcher)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.strip() == str(tmp_path / "two.safetensors")
+    assert err.count("step 30/30  pictures  loss") == 1
+    (pairs / "sharp" / "0.png").unlink()
     failing = start(pairs, "-o", tmp_path / "three.safetensors", *SETTINGS, launcher=launcher)
     _, err = failing.communicate(timeout=120)
     assert failing.returncode != 0
