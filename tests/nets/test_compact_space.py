@@ -161,6 +161,35 @@ def test_tiles_follow_a_blur_that_varies(space, kernels):
     assert psnr(space.blur(sharp, codes), cut(blurry)) > one + 3
 
 
+def test_tiles_have_one_camera(space, kernels):
+    x = smooth_pictures(1, 140, 140)
+    sharp, blurry = expose(x, kernels[8:9], gamma=torch.tensor([2.2]), gain=torch.ones(1))
+    codes = space.encode_tiles(sharp, blurry, (2, 2))
+    numbers = codes[:, space.measured :].flatten(2)
+    torch.testing.assert_close(numbers, numbers[..., :1].expand_as(numbers))
+    assert psnr(space.blur(sharp, codes), cut(blurry)) > 38
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 40), (30, 31)])
+def test_small_pictures_have_codes_too(space, size):
+    x = smooth_pictures(2, *size)
+    code = space.encode(x, x)
+    assert code.shape == (2, 104, 1, 1)
+    assert code.isfinite().all()
+
+
+def test_pictures_without_structure_have_codes_too(space):
+    for value in (0.0, 0.5, 1.0):
+        x = torch.full((1, 3, 64, 64), value)
+        assert space.encode(x, x).isfinite().all()
+        assert space(x, space.encode(x, x)).isfinite().all()
+
+
+def test_unblurred_pictures_have_next_to_no_blur(space):
+    x = smooth_pictures(1, 90, 90)
+    assert psnr(space.blur(x, space.encode(x, x)), cut(x)) > 45
+
+
 def test_cut_window_removes_less(space, kernels):
     x = smooth_pictures(1, 40, 40)
     code = space.encode_kernel(kernels[:1])

@@ -112,16 +112,27 @@ class CompactSpace(ConvolutionalSpace):
         Returns:
             (B, D, gy, gx).
         """
-        height, width = sharp.shape[-2:]
-        reach = (self.margin * tiles[0] / height, self.margin * tiles[1] / width)
-        rows = []
-        for top, bottom in tile_bounds(height, tiles[0], overlap=overlap + reach[0]):
-            codes = []
-            for left, right in tile_bounds(width, tiles[1], overlap=overlap + reach[1]):
-                place = (..., slice(top, bottom), slice(left, right))
-                codes.append(self.encode(sharp[place], blurry[place]))
-            rows.append(torch.cat(codes, 3))
-        return torch.cat(rows, 2)
+        places = self._tiles(sharp, tiles, overlap)
+        codes = torch.stack([self.encode(sharp[place], blurry[place]) for place in places], 2)
+        if self.response is not None:
+            # the camera is one: what most tiles say of it holds for all, and the others' kernels are found anew
+            numbers = codes[:, self.measured :, :, 0, 0].median(2).values
+            for index, place in enumerate(places):
+                if not torch.equal(codes[:, self.measured :, index, 0, 0], numbers):
+                    code = extract_codes(self.decoder, self.response, sharp[place], blurry[place], numbers)
+                    codes[:, :, index, 0, 0] = code
+        return codes.view(len(sharp), self.dimensions, *tiles)
+
+    def _tiles(self, picture: Tensor, tiles: tuple[int, int], overlap: float) -> list[tuple[slice, ...]]:
+        """Where the tiles lie, row by row."""
+        height, width = picture.shape[-2:]
+        rows = tile_bounds(height, tiles[0], overlap=overlap + self.margin * tiles[0] / height)
+        columns = tile_bounds(width, tiles[1], overlap=overlap + self.margin * tiles[1] / width)
+        return [
+            (slice(None), slice(None), slice(*vertical), slice(*horizontal))
+            for vertical in rows
+            for horizontal in columns
+        ]
 
     def apply_code(self, x: Tensor, code: Tensor, *, window: int | None = None, response: bool = True) -> Tensor:
         """F as a valid operation.

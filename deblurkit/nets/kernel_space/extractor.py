@@ -20,6 +20,8 @@ ROUNDS = 3
 """How often the response and the kernel are found anew, each given the other."""
 LINEAR = 0.03
 """A logarithm of gamma below this is taken to be 0, unless saturated pixels say otherwise."""
+LEAST_INNER = 16
+"""Side in pixels of what must be left of a picture within its border for a response to be found."""
 STEP = 0.01
 """Of finite differences."""
 DIM = 0.1
@@ -27,11 +29,28 @@ DIM = 0.1
 
 
 @torch.no_grad()
-def extract_codes(decoder: KernelDecoder, response: Response | None, sharp: Tensor, blurry: Tensor) -> Tensor:
-    """The codes (B, K + NUMBERS), or (B, K) without a response, of pictures (B, C, H, W)."""
+def extract_codes(
+    decoder: KernelDecoder, response: Response | None, sharp: Tensor, blurry: Tensor, numbers: Tensor | None = None
+) -> Tensor:
+    """Find the codes that re-blur pictures best.
+
+    Args:
+        decoder: What kernels there are.
+        response: What cameras there are; None for linear ones only.
+        sharp: (B, C, H, W).
+        blurry: Likewise.
+        numbers: The response's part of the codes (B, NUMBERS), where it is known.
+
+    Returns:
+        (B, K + NUMBERS), or (B, K) without a response. A picture too small to tell has a linear camera.
+    """
     if response is None:
         return _kernel_code(decoder, Blurred.of(sharp, blurry, decoder.window))
     exposure = _Exposure(decoder, response, sharp, blurry)
+    if numbers is None and min(sharp.shape[-2:]) < decoder.window + LEAST_INNER:
+        numbers = sharp.new_zeros(len(sharp), NUMBERS)
+    if numbers is not None:
+        return torch.cat([exposure.kernel_code(numbers, response.excess(sharp, numbers)), numbers], 1)
     numbers = exposure.first_numbers()
     excess = response.excess(sharp, numbers)
     code = exposure.kernel_code(numbers, excess)

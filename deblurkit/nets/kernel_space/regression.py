@@ -41,7 +41,7 @@ class Blurred:
     def of(cls, sharp: Tensor, blurry: Tensor, window: int, weight: Tensor | None = None) -> Blurred:
         """Prepare pictures (B, C, H, W) for kernels of side ``window``; ``weight`` is (B, 1 or C, H, W)."""
         height, width = sharp.shape[-2:]
-        grid = (fast_size(height + window), fast_size(width + window))
+        grid = (fast_size(max(height, window) + window), fast_size(max(width, window) + window))
         mean = sharp.mean((-2, -1), keepdim=True)
         inside = sharp.new_zeros(1, 1, height, width)
         rows, columns = (min(window // 2, side // 4) for side in (height, width))
