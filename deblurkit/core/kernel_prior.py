@@ -71,6 +71,15 @@ class KernelPrior(nn.Module, Generic[P]):
         """Start anew from another draw where the start is random, as algorithm 1 of Tran et al. does in every round."""
 
     @classmethod
+    def alternative(cls, params: P) -> P | None:
+        """Parameters of a second closed-form estimation that is worth its time on any clean picture, or ``None``.
+
+        The one whose restored picture has the sparser gradients is kept.
+        """
+        del params
+        return None
+
+    @classmethod
     def restarted(cls, params: P, attempt: int) -> P:
         """Parameters for the given further attempt (1, 2, ...) after a bad result; the default keeps them."""
         del attempt

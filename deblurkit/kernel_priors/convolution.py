@@ -10,7 +10,7 @@ from deblurkit.kernel_priors.plugin import ConvolutionParams
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.fourier import fast_size, kernel_spectrum
 from deblurkit.ops.kernel_fit import embed, fit_kernel, inner_gradients, inner_mask
-from deblurkit.ops.simplex import keep_components, normalise, recentre
+from deblurkit.ops.simplex import keep_components, normalise, recentre, short_line
 
 FULL_THRESHOLD = 0.01
 FAINTEST = 0.2
@@ -29,7 +29,7 @@ class Convolution(KernelPrior[ConvolutionParams]):
     ) -> None:
         super().__init__(params, observation, size=size, generator=generator)
         self.logits = nn.Parameter(observation.y.new_zeros(self.batch, 1, *size))
-        self.fit(start_kernel(size, observation.y).expand(self.batch, -1, -1, -1))
+        self.fit(short_line(size, observation.y).expand(self.batch, -1, -1, -1))
 
     def kernel(self) -> Tensor:
         """(B, 1, h, w); what a closed form or a fit set to zero is exactly zero."""
@@ -83,14 +83,6 @@ def clean(kernel: Tensor, noise: float, params: ConvolutionParams, rough: bool) 
         mass=share * params.component,
         gap=int(noise > BREAKING),
     )
-
-
-def start_kernel(size: tuple[int, int], like: Tensor) -> Tensor:
-    """A short horizontal line (1, 1, h, w): enough to tell up from sideways at the coarsest scale."""
-    kernel = like.new_zeros(1, 1, *size)
-    row, column = size[0] // 2, size[1] // 2
-    kernel[..., row, column - 1 : column + 2] = like.new_tensor([0.25, 0.5, 0.25])
-    return kernel
 
 
 def least_squares(x: Tensor, observation: Observation, start: Tensor, params: ConvolutionParams) -> Tensor:

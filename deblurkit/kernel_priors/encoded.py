@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,13 +21,17 @@ from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.resample import resample_kernel
 from deblurkit.ops.simplex import normalise
 
+FAINTEST = 1e-3
+"""Share of the kernel's maximum below which a value is nothing: a decoder leaves traces all over its window."""
+
+
 class Encoded(KernelPrior[EncodedParams]):
     """k is a code, blurring is what a trained operator does with it.
 
     Where the operator has a convolution at its core, and one code holds for the whole picture, the prior shows the
-    kernel and takes any: ``kernel = normalise(decoded code + correction)``, negative values cut. The correction is 0
-    inside the space; after a warm start or a closed form it makes up for what the space cannot express, so that
-    gradients start exactly there and move the kernel along the family.
+    kernel and takes any: ``kernel = normalise(decoded code + correction)``, negative values cut. The correction makes
+    up for what the space cannot express of a kernel that was given, so that gradients start exactly there and move the
+    kernel along the family; without a given kernel it is 0.
 
     Raises:
         UsageError: If the space's file is missing or is none.
@@ -52,8 +57,7 @@ class Encoded(KernelPrior[EncodedParams]):
         else:
             self._draw_networks(observation.y)
             self._fit_code(self._mean_code(observation.y))
-        self.register_buffer("correction", observation.y.new_zeros(self.batch, 1, *self.size))
-        self.correction: Tensor
+        self._given: tuple[Tensor, Tensor] | None = None
 
     @property
     def space(self) -> KernelSpace:
@@ -86,8 +90,16 @@ class Encoded(KernelPrior[EncodedParams]):
         return self.networks(self.params.perturbation * noise)
 
     def kernel(self) -> Tensor:
-        """(B, 1, h, w), >= 0, sum 1."""
-        return normalise(self.decoded(self.codes()) + self.correction)
+        """(B, 1, h, w), >= 0, sum 1; a kernel that was given, to the bit, until its code moves."""
+        codes = self.codes()
+        if self._given is None:
+            return faint_cut(self.decoded(codes))
+        kernel, at = self._given
+        if not torch.is_grad_enabled() and torch.equal(codes, at):
+            return kernel
+        with torch.no_grad():
+            correction = kernel - self.decoded(at)
+        return faint_cut(normalise(self.decoded(codes) + correction))
 
     def decoded(self, code: Tensor) -> Tensor:
         """The space's own kernel in this prior's window, (B, 1, h, w), >= 0, sum 1.
@@ -113,26 +125,28 @@ class Encoded(KernelPrior[EncodedParams]):
 
     def fit(self, kernel: Tensor) -> None:
         """Start from a kernel (B, 1, h, w): exactly, where this prior shows one; else from the nearest code."""
-        code = self._encoded(kernel)
-        self._fit_code(code.expand(-1, -1, *self.grid))
+        self._fit_code(self._encoded(kernel).expand(-1, -1, *self.grid))
         if self.explicit:
-            with torch.no_grad():
-                self.correction = kernel - self.decoded(self.codes())
+            self._given = kernel.detach().clone(), self.codes().detach().clone()
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
-        """The closed form of `convolution`, brought into the space where that explains the picture as well.
+        """The closed form of `convolution`; with ``project``, brought into the space where that explains as much.
 
         The space's own kernel stands if it raises the misfit of the gradients by no more than ``tolerance``; else the
         closed form itself does.
         """
         kernel = closed_form(x, observation, self.kernel(), self.params, rough=progress < 1.0)
-        self.fit(kernel)
-        if progress < 1.0:
-            return
-        with torch.no_grad():
+        if self.params.project:
+            inside = faint_cut(self.decoded(self._encoded(kernel)))
             allowed = (1 + self.params.tolerance) * gradient_misfit(x, observation, kernel)
-            good = gradient_misfit(x, observation, self.decoded(self.codes())) <= allowed
-            self.correction = self.correction * ~good.view(-1, 1, 1, 1)
+            good = gradient_misfit(x, observation, inside) <= allowed
+            kernel = torch.where(good.view(-1, 1, 1, 1), inside, kernel)
+        self.fit(kernel)
+
+    @classmethod
+    def alternative(cls, params: EncodedParams) -> EncodedParams | None:
+        """The other way with the closed form: with the space if it was without."""
+        return None if params.project else replace(params, project=True)
 
     def renew(self) -> None:
         """Draw the code's networks and their noise anew; a free code has nothing random."""
@@ -172,6 +186,11 @@ class Encoded(KernelPrior[EncodedParams]):
             adam.zero_grad(set_to_none=True)
             (self.codes() - code).square().mean().backward()
             adam.step()
+
+
+def faint_cut(kernel: Tensor) -> Tensor:
+    """A kernel (B, 1, h, w) without its faint traces, on the simplex."""
+    return normalise(kernel * (kernel > FAINTEST * kernel.amax((-2, -1), keepdim=True)))
 
 
 def space_on(path: Path, device: torch.device) -> KernelSpace:

@@ -65,19 +65,13 @@ class EncodedParams(ConvolutionParams):
     code: Literal["free", "network"] = param("free", "The code is free, or what an untrained network makes of noise.")
     tiles: int = param(1, "Codes a side; more than 1 for a blur that differs from place to place.", min=1, max=16)
     response: bool = param(False, "Let the code bend the tone curve too, as a camera does; no closed forms then.")
-    tolerance: float = param(0.02, "Closed form: the kernel is kept in the space if the misfit grows by less.", min=0.0)
+    project: bool = param(False, "Closed form: bring every estimate into the space; without it that is a second try.")
+    tolerance: float = param(0.02, "It is brought into the space if the misfit of gradients grows by less.", min=0.0)
     penalty: float = param(0.0, "Weight of the code's Euclidean norm.", min=0.0)
     input_scale: float = param(0.1, "Network: its input noise is uniform on [0, this].", above=0.0)
     perturbation: float = param(1e-3, "Network: standard deviation of fresh noise on its input.", min=0.0)
     fit_steps: int = param(300, "Network: Adam steps of a warm start from a given code.", min=0)
     fit_lr: float = param(5e-4, "Network: learning rate of that warm start.", above=0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BicubicParams(Params):
-    """Parameters of `bicubic`."""
-
-    factor: int = param(4, "Factor of the down-sampling whose low-pass it is; 1 is no blur.", min=1, max=64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +123,6 @@ def deblurkit_kernel_priors() -> Iterator[KernelPriorSpec]:
         offers={"parameters", "energy", "estimate", "kernel", "fit"},
         offers_for="deblurkit.kernel_priors.space_offers:offers",
         reference="Tran et al. 2021",
-    )
-    yield KernelPriorSpec(
-        name="bicubic",
-        summary="The low-pass of bicubic down-sampling; nothing is estimated.",
-        params=BicubicParams,
-        target="deblurkit.kernel_priors.bicubic:Bicubic",
-        reference="Menon et al. 2020",
     )
     yield KernelPriorSpec(
         name="bicubic",

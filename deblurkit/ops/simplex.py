@@ -11,6 +11,22 @@ from torch import Tensor
 from deblurkit.ops.shapes import require_kernel
 
 
+def short_line(size: tuple[int, int], like: Tensor) -> Tensor:
+    """A horizontal line of three pixels: the start of an estimation, which can tell up from sideways by it.
+
+    Args:
+        size: Odd ``(height, width)`` of the window, the width at least 3.
+        like: Gives dtype and device.
+
+    Returns:
+        ``(1, 1, *size)``, on the simplex.
+    """
+    kernel = like.new_zeros(1, 1, *size)
+    row, column = size[0] // 2, size[1] // 2
+    kernel[..., row, column - 1 : column + 2] = like.new_tensor([0.25, 0.5, 0.25])
+    return kernel
+
+
 def normalise(kernel: Tensor) -> Tensor:
     """Clip at zero and divide by the sum; a kernel without mass becomes a centred delta.
 

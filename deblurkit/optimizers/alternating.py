@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from deblurkit.core import Optimizer, Problem, Step
 from deblurkit.core.image_prior import ROUGH
+from deblurkit.ops.simplex import short_line
 from deblurkit.optimizers.marginal import marginal_kernels
 from deblurkit.optimizers.plugin import AlternatingParams
 from deblurkit.optimizers.schedule import decayed
@@ -28,6 +29,9 @@ class Alternating(Optimizer[AlternatingParams]):
         """Yield after every round, with the image as the round's image update left it."""
         p = self.params
         closed = Offer.RESTORE in problem.ways.image and Offer.ESTIMATE in problem.ways.kernel
+        if closed and problem.scale == 0:
+            line = short_line(problem.kernel.size, problem.observation.y)
+            problem.kernel.fit(line.expand(problem.kernel.batch, -1, -1, -1))
         if p.marginal and closed and problem.scale < problem.scales - p.restored_scales:
             yield from integrate_out(problem, p.marginal_iterations)
             return

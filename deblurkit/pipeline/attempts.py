@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -11,11 +12,14 @@ from torch import Tensor
 from deblurkit.config import AUTO
 from deblurkit.core import Observation
 from deblurkit.kernels import check_kernel_fits
-from deblurkit.pipeline.estimate import Estimate, estimate, radius_of
+from deblurkit.pipeline.estimate import NOISY, Estimate, estimate, radius_of
 from deblurkit.pipeline.judge import Quality, judge
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.plan import NOISY_STARTS, Plan
 from deblurkit.pipeline.progress import Listener, Progress
+
+SPARSER = 0.995
+"""Share of the first candidate's l1 over l2 norm of gradients that another one must fall below to be preferred."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,7 @@ def best_attempt(
 ) -> tuple[Candidate, int]:
     """Make attempts until one is good enough.
 
-    The plan's starts are always made; up to ``run.restarts`` more while the best wants a retry. Where the first one
-    goes on from a kernel that was given, that kernel itself is a candidate too: the estimation may go astray.
+    The plan's starts are always made; up to ``run.restarts`` more while the best wants a retry.
 
     Args:
         observation: The part of the picture that the plan's crop shows, with all its channels, on the plan's device.
@@ -64,14 +67,48 @@ def best_attempt(
         made += 1
         found = find(observation, parts, plan, attempt, deadline, listener)
         listener(Progress("judge", attempt + 1))
-        candidates.append(conclude(observation, parts, plan, found))
-        if plan.start is not None and attempt == 0 and parts.final_class is not None:
-            candidates.append(
-                conclude(observation, parts, plan, replace(found, kernel=plan.start, latent=None, blurred=None))
-            )
+        best = conclude(observation, parts, plan, found)
+        if attempt == 0:
+            best = second_opinion(best, observation, parts, plan, deadline=deadline, listener=listener)
+        candidates.append(best)
         if found.stopped in ("interrupted", "time budget") or not plan.scales or time.monotonic() > deadline:
             break
     return best_of(candidates), made
+
+
+def second_opinion(
+    first: Candidate, observation: Observation, parts: Parts, plan: Plan, *, deadline: float, listener: Listener
+) -> Candidate:
+    """The better of a first attempt and what else there is to compare it with.
+
+    Where gradients went on from a kernel that was given, that kernel itself: they may have gone astray, and it stands
+    unless they did better. Where a closed form has an alternative, and the picture is clean, that one.
+    """
+    found = first.estimate
+    if plan.start is not None and parts.final_class is not None:
+        given = conclude(observation, parts, plan, replace(found, kernel=plan.start, latent=None, blurred=None))
+        return better_of(given, first)
+    params = parts.config.kernel_prior.params
+    other = parts.kernel_class.alternative(params) if parts.closed_kernel else None
+    clean = float(found.observation.noise.mean()) < NOISY
+    if other is None or not clean or parts.final_class is None or found.stopped or time.monotonic() > deadline:
+        return first
+    again = find(observation, parts.with_kernel(other), plan, found.attempt, deadline, listener)
+    return better_of(first, conclude(observation, parts, plan, again))
+
+
+def better_of(first: Candidate, other: Candidate) -> Candidate:
+    """The first, unless the other has a better flag, or on a clean picture clearly sparser gradients.
+
+    On a clean picture the residual tells nothing: wrong kernels explain it too, by ringing. Ringing makes gradients
+    less sparse (Krishnan, Tay and Fergus 2011). Under noise a smoother picture is sparser, and the residual decides.
+    """
+    noisy = float(first.estimate.observation.noise.mean()) >= NOISY
+    ranks = [candidate.quality.rank for candidate in (first, other)]
+    if ranks[0][0] != ranks[1][0] or noisy:
+        return min(first, other, key=lambda candidate: candidate.quality.rank)
+    lengths = [candidate.quality.measures.get("sparsity", math.inf) for candidate in (first, other)]
+    return other if lengths[1] < SPARSER * lengths[0] else first
 
 
 def best_of(candidates: list[Candidate]) -> Candidate:

@@ -57,8 +57,8 @@ class Quality:
         reasons: Why it is not good, a sentence each.
         measures: The numbers behind it: ``residual`` and ``noise`` (standard deviations, in units of [0, 1]),
             ``border_mass``, ``peak`` (largest kernel value), ``spread`` (its root mean square radius in pixels),
-            ``diffuse``, ``contrast`` (standard deviation over the blurry one's), ``saturated`` (fraction of pixels).
-            Only those that could be measured.
+            ``diffuse``, ``contrast`` (standard deviation over the blurry one's), ``sparsity`` (of its gradients, the
+            smaller the sparser), ``saturated`` (fraction of pixels). Only those that could be measured.
         retry: Whether another start may do better: the result is bad, or the kernel collapsed.
     """
 
@@ -141,6 +141,7 @@ def _judge_image(
     contrast = float(x.std() / observation.y.std().clamp_min(1e-6))
     shift = float((x.mean() - observation.y.mean()).abs())
     measures["contrast"] = contrast
+    measures["sparsity"] = sparsity(x, observation.size)
     if contrast > RINGING_CONTRAST:
         bad.append("the image rings: it has far more contrast than sharpness could explain, so the kernel is wrong")
     elif contrast < FLAT_CONTRAST:
@@ -152,6 +153,17 @@ def _judge_image(
             f"the image has {contrast:.1f} times the contrast of the blurry one, more than deblurring gives; "
             "look for ringing, or whether the picture was sharp already"
         )
+
+
+def sparsity(x: Tensor, size: tuple[int, int]) -> float:
+    """Mean over root mean square of the gradient magnitude of a latent image (1, C, h, w) within the picture's frame.
+
+    In (0, 1], smaller where gradients are sparser; the normalised sparsity of Krishnan, Tay and Fergus, CVPR 2011.
+    """
+    rows, columns = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
+    frame = x[..., rows : rows + size[0], columns : columns + size[1]].clamp(0.0, 1.0)
+    length = torch.hypot(torch.diff(frame, dim=-1)[..., :-1, :], torch.diff(frame, dim=-2)[..., :-1])
+    return float(length.mean() / length.square().mean().sqrt().clamp_min(1e-12))
 
 
 def _judge_kernel(kernel: Tensor, measures: dict[str, float], bad: list[str], doubts: list[str]) -> None:

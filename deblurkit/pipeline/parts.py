@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -91,6 +91,11 @@ class Parts:
         """Whether gradients start from a kernel that another recipe finds."""
         wanted = self.config.run.start in ("kernel", "both")
         return wanted and self.many_scales and not self.fixed_kernel and not self.closed_kernel
+
+    def with_kernel(self, params: Any) -> Parts:
+        """The same parts with other parameters of the kernel prior."""
+        prior = replace(self.config.kernel_prior, params=params)
+        return replace(self, config=replace(self.config, kernel_prior=prior))
 
     def optimizer(self, attempt: int = 0) -> Optimizer[Any]:
         """A new optimizer for the given attempt."""
