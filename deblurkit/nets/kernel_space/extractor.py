@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from deblurkit.nets.kernel_space.kernel_decoder import KernelDecoder
 from deblurkit.nets.kernel_space.regression import Blurred, Regression, polish, regress
@@ -20,6 +21,12 @@ ROUNDS = 3
 """How often the response and the kernel are found anew, each given the other."""
 LINEAR = 0.03
 """A logarithm of gamma below this is taken to be 0, unless saturated pixels say otherwise."""
+DOUBTFUL = 0.05
+"""Share of a blurry pixel's light that comes from saturated ones at which it counts for half as much."""
+FEW = 100
+"""Saturated pixels by which the excess light is believed to a half."""
+MOST_EXCESS = 1.5
+"""Excess light that is believed at most."""
 LEAST_INNER = 16
 """Side in pixels of what must be left of a picture within its border for a response to be found."""
 STEP = 0.01
@@ -77,14 +84,31 @@ class _Exposure:
     sharp: Tensor
     blurry: Tensor
 
+    def trust(self, kernel: Tensor | None) -> Tensor:
+        """What pixels (B, C, H, W) count for: little where light of unknown strength, that saturated, has come to.
+
+        Args:
+            kernel: Where light goes, (B, 1, w, w); None for all over a square.
+        """
+        saturated = (self.sharp >= SATURATED).to(self.sharp)
+        if not saturated.any():
+            return torch.ones_like(saturated)
+        half = self.decoder.window // 2
+        if kernel is None:
+            kernel = saturated.new_full((1, 1, half | 1, half | 1), 1 / (half | 1) ** 2)
+        half = kernel.shape[-1] // 2
+        reached = convolve_valid(functional.pad(saturated, (half, half, half, half)), kernel)
+        return 1 / (1 + (reached / DOUBTFUL).square())
+
     def first_numbers(self) -> Tensor:
         """The exponent of GAMMAS, refined by a parabola, that explains the pictures best; no excess light."""
         mean, basis = self.decoder.linear()
         misfits = []
+        trust = self.trust(None)
         for gamma in GAMMAS:
             numbers = self.sharp.new_zeros(len(self.sharp), NUMBERS)
             numbers[:, 0] = torch.tensor(gamma).log()
-            system = Regression(self._pair(numbers, None), mean, basis[:TRIED])
+            system = Regression(self._pair(numbers, None, trust), mean, basis[:TRIED])
             code = regress(system, rounds=1, steps=4)
             misfits.append(system.misfit(system.rest(system.kernel(code))))
         places = self.sharp.new_tensor(GAMMAS).log()
@@ -94,13 +118,15 @@ class _Exposure:
 
     def kernel_code(self, numbers: Tensor, excess: Tensor | None, start: Tensor | None = None) -> Tensor:
         """The kernel's part of the code, given the response."""
-        return _kernel_code(self.decoder, self._pair(numbers, excess), start)
+        trust = self.trust(None if start is None else self.decoder(start))
+        return _kernel_code(self.decoder, self._pair(numbers, excess, trust), start)
 
     def better_numbers(self, code: Tensor, numbers: Tensor, excess: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """A Gauss-Newton step on the exponent and the excess light, given the kernel, by finite differences."""
         kernel = self.decoder(code)
         light = self._blurred_light(kernel, numbers, excess)
         target, inner = self._inner(self.blurry), self._inner(self.sharp)
+        weight = self._inner(self.trust(kernel))
         rest = target - self.response.picture(light, inner, numbers)
         here = self.response.tone(light, numbers)
         slopes = []
@@ -110,18 +136,24 @@ class _Exposure:
             there = self.response.tone(self._blurred_light(kernel, moved, excess), moved)
             slopes.append(((there - here) / STEP).flatten(1))
         jacobian = torch.stack(slopes, 2)
-        normal = jacobian.mT @ jacobian
-        normal = normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-6)
-        step = torch.linalg.solve(normal, jacobian.mT @ rest.flatten(1).unsqueeze(2)).squeeze(2)
+        weighted = jacobian * weight.flatten(1).unsqueeze(2)
+        normal = weighted.mT @ jacobian
+        # a few saturated pixels say nothing of how bright others may be
+        few = FEW / (1 + (self.sharp >= SATURATED).sum((1, 2, 3)) / self.sharp.shape[1])
+        shrink = torch.stack([torch.full_like(few, 1e-3), few], 1) * normal.diagonal(dim1=1, dim2=2) + 1e-6
+        right = (weighted.mT @ rest.flatten(1).unsqueeze(2)).squeeze(2)
+        right[:, 1] -= shrink[:, 1] * numbers[:, 1]
+        step = torch.linalg.solve(normal + torch.diag_embed(shrink), right)
         better = numbers.clone()
         better[:, 0] = (numbers[:, 0] + step[:, 0].clamp(-0.3, 0.3)).clamp(-0.7, 1.4)
-        better[:, 1] = (numbers[:, 1] + step[:, 1]).clamp(0, 4)
+        better[:, 1] = (numbers[:, 1] + step[:, 1]).clamp(0, MOST_EXCESS)
         better = _snapped(better)
         if torch.equal(better, numbers):
             return numbers, excess
         better_excess = self.response.excess(self.sharp, better)
         again = self.response.picture(self._blurred_light(kernel, better, better_excess), inner, better)
-        improved = (target - again).square().mean((1, 2, 3)) < rest.square().mean((1, 2, 3))
+        worse, good = ((weight * error.square()).sum((1, 2, 3)) for error in (rest, target - again))
+        improved = good < worse
         better = torch.where(improved.view(-1, 1), better, numbers)
         if excess is not None and better_excess is not None:
             better_excess = torch.where(improved.view(-1, 1, 1, 1), better_excess, excess)
@@ -134,13 +166,13 @@ class _Exposure:
         half = self.decoder.window // 2
         return picture[..., half : picture.shape[-2] - half, half : picture.shape[-1] - half]
 
-    def _pair(self, numbers: Tensor, excess: Tensor | None) -> Blurred:
+    def _pair(self, numbers: Tensor, excess: Tensor | None, trust: Tensor) -> Blurred:
         """The pictures in light; the blurry one's saturated pixels don't count, and the others as their noise says."""
         gamma = numbers[:, 0].exp().view(-1, 1, 1, 1)
         light = self.response.light(self.sharp, numbers, excess)
         seen = self.blurry.clamp_min(DARKEST) ** gamma
         slope = self.blurry.clamp_min(DIM) ** (1 - gamma) / gamma  # of the tone curve
-        weight = slope.square() * (self.blurry < SATURATED)
+        weight = trust * slope.square() * (self.blurry < SATURATED)
         return Blurred.of(light, seen, self.decoder.window, weight)
 
 
