@@ -53,7 +53,7 @@ class Encoded(KernelPrior[EncodedParams]):
         self.code: nn.Parameter | None = None
         self.networks: UntrainedNetworks | None = None
         if params.code == "free":
-            self.code = nn.Parameter(self._mean_code(observation.y))
+            self.code = nn.Parameter(self._mean_code(observation.y) / params.pace)
         else:
             self._draw_networks(observation.y)
             self._fit_code(self._mean_code(observation.y))
@@ -84,7 +84,7 @@ class Encoded(KernelPrior[EncodedParams]):
         """The codes (B, D, gy, gx)."""
         if self.networks is None:
             assert self.code is not None
-            return self.code
+            return self.params.pace * self.code
         z = self.networks.z
         noise = torch.randn(z.shape, generator=self.generator, dtype=torch.float32).to(z)
         return self.networks(self.params.perturbation * noise)
@@ -179,7 +179,7 @@ class Encoded(KernelPrior[EncodedParams]):
         if self.networks is None:
             assert self.code is not None
             with torch.no_grad():
-                self.code.copy_(code)
+                self.code.copy_(code / self.params.pace)
             return
         adam = torch.optim.Adam(self.networks.parameters(), lr=self.params.fit_lr)
         for _ in range(self.params.fit_steps):

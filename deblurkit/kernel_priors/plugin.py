@@ -68,6 +68,7 @@ class EncodedParams(ConvolutionParams):
     project: bool = param(False, "Closed form: bring every estimate into the space; without it that is a second try.")
     tolerance: float = param(0.02, "It is brought into the space if the misfit of gradients grows by less.", min=0.0)
     penalty: float = param(0.0, "Weight of the code's Euclidean norm.", min=0.0)
+    pace: float = param(50.0, "The free code moves so many times as fast as the learning rate says.", above=0.0)
     input_scale: float = param(0.1, "Network: its input noise is uniform on [0, this].", above=0.0)
     perturbation: float = param(1e-3, "Network: standard deviation of fresh noise on its input.", min=0.0)
     fit_steps: int = param(300, "Network: Adam steps of a warm start from a given code.", min=0)

@@ -14,10 +14,10 @@ from deblurkit.specs import OptimizerSpec
 class JointParams(Params):
     """Parameters of `joint`."""
 
-    iterations: int = param(5000, "Number of updates.", min=1)
+    iterations: int = param(300, "Number of updates.", min=1)
     image_lr: float = param(1e-2, "Learning rate of the image prior's parameters.", above=0.0)
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
-    milestones: tuple[int, ...] = param((2000, 3000, 4000), "Steps at which both learning rates are decayed.", min=1)
+    milestones: tuple[int, ...] = param((150, 225), "Steps at which both learning rates are decayed.", min=1)
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)
     second_phase: int = param(0, "Step from which the energies are weighed anew; 0 never does.", min=0)
     image_weight: float = param(1.0, "Factor on the image prior's energy from that step on.", min=0.0)

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from deblurkit.config import resolve
 from deblurkit.core import DataTerm, KernelPrior, Observation, PixelImagePrior, Problem
 from deblurkit.optimizers.alternating import Alternating
 from deblurkit.optimizers.joint import Joint
 from deblurkit.optimizers.plugin import AlternatingParams, JointParams
 from deblurkit.optimizers.schedule import decayed
 from deblurkit.params import Params
+from deblurkit.registry import registry
 from deblurkit.specs import Fit
 
 
@@ -16,8 +18,9 @@ from deblurkit.specs import Fit
     ("step", "image", "kernel"),
     [(0, 1e-2, 1e-4), (1999, 1e-2, 1e-4), (2000, 5e-3, 5e-5), (3000, 2.5e-3, 2.5e-5), (4000, 1.25e-3, 1.25e-5)],
 )
-def test_default_schedule_is_the_published_one(step, image, kernel):
-    p = JointParams()
+def test_the_schedule_of_selfdeblur_is_the_published_one(step, image, kernel):
+    p = resolve({}, registry=registry(), recipe="selfdeblur").optimizer.params
+    assert isinstance(p, JointParams)
     assert decayed(p.image_lr, step, p.milestones, p.decay) == pytest.approx(image)
     assert decayed(p.kernel_lr, step, p.milestones, p.decay) == pytest.approx(kernel)
 
