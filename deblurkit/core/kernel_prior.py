@@ -58,8 +58,9 @@ class KernelPrior(nn.Module, Generic[P]):
         Args:
             x: Latent image (B, C, H + 2 my, W + 2 mx).
             observation: The blurry picture of that image.
-            progress: How far the estimation has come at this scale, from 0. Below 1 a rough image says what the kernel
-                is like; with 1 the image is as good as it gets, and the kernel must stay where the image expects it.
+            progress: How far the estimation has come, from 0; see ``ImagePrior.restore``. Below 1 a rough image says
+                what the kernel is like; with 1 the image is as good as it gets, and the kernel must stay where the
+                image expects it.
         """
         raise NotImplementedError
 

@@ -29,7 +29,7 @@ class Alternating(Optimizer[AlternatingParams]):
         """Yield after every round, with the image as the round's image update left it."""
         p = self.params
         closed = Offer.RESTORE in problem.ways.image and Offer.ESTIMATE in problem.ways.kernel
-        if closed and problem.scale == 0:
+        if closed and problem.scale == 0 and min(problem.kernel.size) >= 3:
             line = short_line(problem.kernel.size, problem.observation.y)
             problem.kernel.fit(line.expand(problem.kernel.batch, -1, -1, -1))
         if p.marginal and closed and problem.scale < problem.scales - p.restored_scales:

@@ -354,7 +354,7 @@ def test_what_stands_behind_named_parts_is_said(deblurkit, tmp_path):
     args = ("run", str(source), "--dry-run", "--kernel-size", "9", "--image-prior", "total-variation")
     assert deblurkit(*args).err == (
         "The recipe 'custom' stands behind the parts that you named, not 'fast'; it brings kernel prior 'fcn', "
-        "data term 'mse-then-ssim', optimizer 'joint', final 'auto'. Name another by --recipe.\n"
+        "data term 'ssim', optimizer 'joint', final 'auto'. Name another by --recipe.\n"
     )
     assert deblurkit(*args, "--recipe", "custom").err == ""
     assert deblurkit(*args[:-2]).err == ""

@@ -5,6 +5,7 @@ import torch
 
 from deblurkit.config import resolve
 from deblurkit.core import DataTerm, KernelPrior, Observation, PixelImagePrior, Problem
+from deblurkit.core.image_prior import ROUGH
 from deblurkit.optimizers.alternating import Alternating
 from deblurkit.optimizers.joint import Joint
 from deblurkit.optimizers.plugin import AlternatingParams, JointParams
@@ -94,7 +95,7 @@ def test_alternating_uses_closed_forms_where_offered():
     steps = list(Alternating(AlternatingParams(iterations=3)).steps(p))
     assert float(p.kernel.gain.detach()) == pytest.approx(2.0)
     assert torch.equal(p.image(), torch.full((1, 1, 4, 4), 0.25))
-    assert p.kernel.progress == pytest.approx([0, 1 / 3, 2 / 3])
+    assert p.kernel.progress == pytest.approx([0, ROUGH / 3, ROUGH * 2 / 3])
     assert float(steps[-1].loss) == pytest.approx(0.0, abs=1e-12)
 
 

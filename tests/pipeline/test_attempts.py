@@ -30,6 +30,7 @@ BASE = {
     "run.kernel_size": 9,
     "run.channels": "all",
     "run.scales": 1,
+    "run.start": "own",
     "run.threads": 1,
 }
 
