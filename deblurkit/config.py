@@ -51,10 +51,8 @@ class RunParams(Params):
     kernel_size: int | Literal["auto"] = param("auto", "Side of the blur kernel in pixels.", min=3, odd=True)
     largest_kernel: int = param(51, "Largest kernel that an automatic size may reach, in pixels.", min=3, odd=True)
     size_recipe: str = param("fast", "Recipe that finds the kernel size, or the start, where the components cannot.")
-    start: Literal["own", "blurry", "kernel", "both"] = param(
-        "own",
-        "Where gradients start: as the parts do; with the blurry picture as image; with the kernel that size_recipe "
-        "finds; with its kernel and its image.",
+    start: Literal["own", "blurry", "kernel"] = param(
+        "own", "Where gradients start: as the parts do; at the blurry picture; at the kernel that size_recipe finds."
     )
     channels: Literal["all", "luma"] = param("all", "What the kernel is estimated on; all get the same kernel.")
     crop: int = param(640, "Side of the textured crop on which the kernel is estimated; 0 takes all.", min=0)

@@ -132,8 +132,8 @@ def estimate(
             warm_start(problem, parts, found.kernel, latent, ratio)
         else:
             warm_start(problem, parts, start, None, scale.factor)
-        if index == 0 and Offer.FIT in parts.image_offers:
-            start_image(problem, parts, start)
+        if index == 0 and parts.config.run.start == "blurry" and Offer.FIT in parts.image_offers:
+            problem.image.fit(extend(problem.observation.start, problem.kernel.margin))
         told = Progress("estimate", attempt + 1, index + 1, len(scales))
         latent = minimise(problem, parts, found, told, deadline, listener)
         with torch.no_grad():
@@ -249,14 +249,3 @@ def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Te
     if latent is not None and Offer.FIT in parts.image_offers:
         height, width = problem.image.latent_shape[-2:]
         problem.image.fit(resample_image(latent, (height, width)))
-
-
-def start_image(problem: Problem, parts: Parts, kernel: Tensor | None) -> None:
-    """Start the image where ``run.start`` says: from the blurry picture, or restored with the kernel of the start."""
-    how, observation = parts.config.run.start, problem.observation
-    if how == "blurry":
-        problem.image.fit(extend(observation.start, problem.kernel.margin))
-    elif how == "both" and kernel is not None and parts.final_class is not None:
-        with torch.no_grad():
-            shown = problem.kernel.kernel()
-        problem.image.fit(parts.restorer(observation, problem.kernel.margin).restore(observation, shown))

@@ -89,7 +89,7 @@ class Parts:
     @property
     def takes_start(self) -> bool:
         """Whether gradients start from a kernel that another recipe finds."""
-        wanted = self.config.run.start in ("kernel", "both")
+        wanted = self.config.run.start == "kernel"
         return wanted and self.many_scales and not self.fixed_kernel and not self.closed_kernel
 
     def with_kernel(self, params: Any) -> Parts:
