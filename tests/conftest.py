@@ -94,3 +94,38 @@ def plain_spaces(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(weights.PRESETS, "compact", "plain_spaces:PlainSpace")
     monkeypatch.setitem(weights.PRESETS, "paper", "plain_spaces:GridSpace")
     return importlib.import_module("plain_spaces")
+
+
+@pytest.fixture(scope="session")
+def compact_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a compact space for kernels of 9 x 9: a basis of random kernels, nets that do nothing yet."""
+    from deblurkit.kernel_space.trajectories import random_kernels
+    from deblurkit.nets.kernel_space.compact import CompactSpace
+    from deblurkit.nets.kernel_space.space import Statistics
+    from deblurkit.nets.kernel_space.weights import save_space
+    from deblurkit.nets.seeding import seeded
+
+    generator = torch.Generator().manual_seed(0)
+    kernels = random_kernels(300, 9, generator=generator, shift=1.0)
+    with seeded(generator):
+        space = CompactSpace(window=9, dimensions=42, hidden=2, stages=1)
+    space.fit_basis(kernels)
+    codes = space.encode_kernel(kernels)[..., 0, 0].detach()
+    space.statistics = Statistics(codes.mean(0) + 0.1, torch.eye(42))
+    file = tmp_path_factory.mktemp("compact") / "space.safetensors"
+    save_space(file, space, card={"data": "random kernels"})
+    return file
+
+
+@pytest.fixture(scope="session")
+def paper_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a narrow space with the published structure, untrained and without statistics."""
+    from deblurkit.nets.kernel_space.paper import PaperSpace
+    from deblurkit.nets.kernel_space.weights import save_space
+    from deblurkit.nets.seeding import seeded
+
+    with seeded(torch.Generator().manual_seed(0)):
+        space = PaperSpace(features=4, code=6, residual_front=1, residual_back=1, extractor_blocks=1)
+    file = tmp_path_factory.mktemp("paper") / "space.safetensors"
+    save_space(file, space, card={"data": "none"})
+    return file

@@ -23,6 +23,8 @@ from deblurkit.ops.simplex import normalise
 
 FAINTEST = 1e-3
 """Share of the kernel's maximum below which a value is nothing: a decoder leaves traces all over its window."""
+NUDGE = 0.1
+"""Standard deviation of a free code's start about the mean, where the space is no convolution."""
 
 
 class Encoded(KernelPrior[EncodedParams]):
@@ -53,7 +55,7 @@ class Encoded(KernelPrior[EncodedParams]):
         self.code: nn.Parameter | None = None
         self.networks: UntrainedNetworks | None = None
         if params.code == "free":
-            self.code = nn.Parameter(self._mean_code(observation.y) / params.pace)
+            self.code = nn.Parameter(self._first_code(observation.y) / params.pace)
         else:
             self._draw_networks(observation.y)
             self._fit_code(self._mean_code(observation.y))
@@ -161,6 +163,13 @@ class Encoded(KernelPrior[EncodedParams]):
             scale=self.params.input_scale,
             generator=self.generator,
         ).to(like)
+
+    def _first_code(self, like: Tensor) -> Tensor:
+        """The mean code; a little beside it where a network that rectifies its codes would hold a 0 for ever."""
+        mean = self._mean_code(like)
+        if isinstance(self.space, ConvolutionalSpace):
+            return mean
+        return mean + NUDGE * torch.randn(mean.shape, generator=self.generator).to(mean)
 
     def _mean_code(self, like: Tensor) -> Tensor:
         """The mean code of the training pictures at every place, or zeros where the space's file does not say it."""

@@ -29,10 +29,27 @@ CONTRACTS = {
 }
 
 
+ENCODED = {
+    "Encoded": {},
+    "EncodedNetwork": {"code": "network", "fit_steps": 3},
+    "EncodedProject": {"project": True},
+    "EncodedResponse": {"response": True},
+    "EncodedTiles": {"tiles": 2},
+    "EncodedPaper": {},
+    "EncodedPaperNetwork": {"code": "network", "fit_steps": 2},
+}
+"""Ways to use `encoded`, by the name of their contract; what it then offers differs."""
+
+
 @pytest.fixture(autouse=True)
-def _given_kernel(request, tmp_path):
-    """The `known` prior needs a file: a contract's parameters can only name it once there is a folder."""
+def _given_file(request, tmp_path):
+    """`known` and `encoded` need files, which a contract's parameters can only name once there is a folder."""
     spec = getattr(request.cls, "spec", None)
+    if spec is not None and spec.kind == "kernel_prior" and spec.name == "encoded":
+        name = request.cls.__name__.removeprefix("TestKernelPrior")
+        space = request.getfixturevalue("paper_file" if "Paper" in name else "compact_file")
+        request.cls.overrides = {"space": space, "penalty": 0.1, **ENCODED[name]}
+        request.cls.spec = registry().spec("kernel_prior", "encoded").narrowed(spec.params(**request.cls.overrides))
     if spec is not None and spec.kind == "kernel_prior" and spec.name == "known":
         file = tmp_path / "given.kernel.npy"
         write_kernel(file, tmp_path / "given.kernel.png", curved_kernel(KERNEL_SIZE), overwrite=False)
@@ -41,6 +58,7 @@ def _given_kernel(request, tmp_path):
 
 def _partners():
     pairs = [("dip", "fcn"), ("identity", "convolution"), ("l0-gradient", "convolution"), ("hyper-laplacian", "fcn")]
+    pairs += [("identity", "encoded"), ("hyper-laplacian", "encoded")]
     return [
         (
             registry().spec("image_prior", image),
@@ -59,6 +77,11 @@ for _kind, _base in CONTRACTS.items():
         if _kind == "optimizer":
             _members |= {"partners": _partners(), "data": registry().spec("data_term", "mse")}
         globals()[_name] = type(_name, (_base,), _members)
+
+
+for _name in ENCODED:
+    _spec = registry().spec("kernel_prior", "encoded")
+    globals()[f"TestKernelPrior{_name}"] = type(f"TestKernelPrior{_name}", (KernelPriorContract,), {"spec": _spec})
 
 
 def test_all_four_kinds_are_there():
