@@ -163,8 +163,9 @@ def non_uniform(space: KernelSpace, sharp: Tensor, blurry: Tensor, options: argp
     if isinstance(space, CompactSpace):
         codes = space.encode_tiles(sharp, blurry, (options.tiles, options.tiles))
         numbers["tiles"] = psnr(reblur(space, sharp, codes), target)
-        codes = refine(space, sharp, blurry, codes, steps=options.tile_steps, lr=options.lr)
-        numbers["refined"] = psnr(reblur(space, sharp, codes), target)
+        if options.tile_steps:
+            codes = refine(space, sharp, blurry, codes, steps=options.tile_steps, lr=options.lr)
+            numbers["refined"] = psnr(reblur(space, sharp, codes), target)
     numbers["one kernel"] = psnr(convolve_valid(sharp, control(sharp, blurry, 3)), target)
     numbers["untouched"] = psnr(inner(sharp), target)
     return numbers
@@ -202,6 +203,9 @@ def pairs(space: KernelSpace, options: argparse.Namespace) -> None:
     """Pairs of which nobody knows the blur."""
     columns: dict[str, list[float]] = {}
     for name, sharp, blurry in real_pairs(options.data):
+        border = [max(0, side - options.pair_side) // 2 for side in sharp.shape[-2:]]
+        part = (..., *(slice(cut, side - cut) for cut, side in zip(border, sharp.shape[-2:], strict=True)))
+        sharp, blurry = sharp[part], blurry[part]
         numbers = non_uniform(space, sharp, blurry, options)
         report(name, {column: [number] for column, number in numbers.items()}, columns)
     summary(columns)
@@ -240,6 +244,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.02, help="of Adam")
     parser.add_argument("--tiles", type=int, default=5, help="tiles a side for --rotation and --pairs")
     parser.add_argument("--tile-steps", type=int, default=40, help="of Adam on the tiles' codes")
+    parser.add_argument("--pair-side", type=int, default=512, help="of the middle of --pairs, in pixels")
     options = parser.parse_args()
     options.pictures = options.pictures or ["set14"]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
