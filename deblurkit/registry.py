@@ -219,13 +219,14 @@ class Registry:
 
         The parameters of the kernel prior say which of its offers hold; without them all do.
         """
-        prior: KernelPriorSpec = self.spec("kernel_prior", kernel, place=place)
+        declared: KernelPriorSpec = self.spec("kernel_prior", kernel, place=place)
+        prior = declared if kernel_params is None else declared.narrowed(kernel_params)
         everything = [entry.spec for kind in KINDS for entry in self.entries(kind)]
         return check_fit(
             self.spec("optimizer", optimizer, place=place),
             self.spec("image_prior", image, place=place),
-            prior if kernel_params is None else prior.narrowed(kernel_params),
-            others=everything,
+            prior,
+            others=[prior if spec is declared else spec for spec in everything],
             place=place,
         )
 

@@ -6,8 +6,9 @@ import pytest
 
 from deblurkit import config
 from deblurkit.config import PLAIN, RunParams, flag_layer, layers, merge, recipes, resolve
-from deblurkit.errors import ConfigError, PluginError
+from deblurkit.errors import ConfigError, PluginError, UsageError
 from deblurkit.params import fields_of
+from deblurkit.registry import registry
 
 pytestmark = pytest.mark.usefixtures("fake_recipes")
 
@@ -265,3 +266,89 @@ def test_plain_sections_share_no_name_with_a_component_flag():
     flags = [one.flag for cls in PLAIN.values() for one in fields_of(cls)]
     assert len(flags) == len(set(flags))
     assert not set(flags) & {section.replace("_", "-") for section in config.COMPONENTS}
+
+
+ENCODED = {
+    "image_prior.name": "hyper-laplacian",
+    "kernel_prior.name": "encoded",
+    "data_term.name": "mse",
+    "run.scales": "auto",
+}
+
+
+def encoded(space, **flags):
+    dotted = {key.replace("__", "."): value for key, value in flags.items()}
+    return resolve({**ENCODED, "final.name": "auto", "kernel_prior.space": str(space), **dotted}, registry=registry())
+
+
+def test_a_space_is_looked_into_before_parts_are_put_together(compact_file, paper_file):
+    assert encoded(compact_file).optimizer.name == "alternating"
+    assert encoded(compact_file, final__name="hyper-laplacian").final.name == "hyper-laplacian"
+    for flags in ({"space": paper_file}, {"space": compact_file, "kernel_prior__tiles": 2}):
+        assert encoded(**flags).final.name == "auto"
+        with pytest.raises(
+            ConfigError, match=r"final\.name: .* needs a convolution kernel, and .* 'encoded' shows none"
+        ):
+            encoded(**flags, final__name="hyper-laplacian")
+        with pytest.raises(
+            ConfigError, match="needs fit and restore or parameters of the image prior, and 'l0-gradient'"
+        ):
+            encoded(**flags, image_prior__name="l0-gradient")
+
+
+@pytest.mark.parametrize("text", [None, "<!DOCTYPE html>"])
+def test_a_file_that_is_no_space_is_refused_when_the_configuration_is_made(tmp_path, text):
+    file = tmp_path / "space.safetensors"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError, match=r"space\.safetensors: (cannot be read|is no kernel space)"):
+        encoded(file)
+
+
+def test_the_path_of_a_space_is_relative_to_its_file_and_recorded(written, compact_file, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "my.safetensors").write_bytes(compact_file.read_bytes())
+    sections = {"run": {}, "base": "none", "kernel_prior": {"name": "encoded", "space": "my.safetensors", "pace": 2.0}}
+    sections |= {"image_prior": {"name": "identity"}, "data_term": {"name": "mse"}}
+    path = written(json.dumps(sections), "sub/blind.json")
+    made = resolve({}, registry=registry(), file=path)
+    assert made.kernel_prior.params.space == tmp_path / "sub" / "my.safetensors"
+    again = resolve({}, registry=registry(), file=written(json.dumps(made.to_json()), "elsewhere/record.json"))
+    assert again.kernel_prior == made.kernel_prior
+
+
+def test_the_space_that_comes_along_is_recorded_as_no_path():
+    made = resolve({**ENCODED, "final.name": "auto"}, registry=registry())
+    assert made.kernel_prior.params.space == Path()
+    assert made.to_json()["kernel_prior"]["space"] == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("run.start", "sharp"),
+        ("run.scales", 0),
+        ("run.scales", 21),
+        ("run.scales", "all"),
+        ("kernel_prior.tiles", 0),
+        ("kernel_prior.tiles", 17),
+        ("kernel_prior.code", "dip"),
+        ("kernel_prior.penalty", -1.0),
+        ("kernel_prior.tolerance", -0.1),
+        ("kernel_prior.pace", 0.0),
+        ("image_prior.edges", 0.0),
+        ("image_prior.relax", 0.5),
+    ],
+)
+def test_values_out_of_range(key, value):
+    with pytest.raises(ConfigError, match=rf"^{key}: must be"):
+        resolve({**ENCODED, "final.name": "auto", key: value}, registry=registry())
+
+
+@pytest.mark.parametrize("start", ["own", "blurry", "kernel"])
+@pytest.mark.parametrize("scales", ["auto", 1, 3])
+def test_starts_and_scales_are_typed_words_and_numbers(start, scales):
+    run = resolve(
+        {**ENCODED, "final.name": "auto", "run.start": start, "run.scales": str(scales)}, registry=registry()
+    ).run
+    assert (run.start, run.scales) == (start, scales)

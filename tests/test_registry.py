@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deblurkit.errors import ConfigError, ExitCode, PluginError
-from deblurkit.registry import KINDS, Registry
+from deblurkit.registry import KINDS, Registry, registry
 
 PLUGINS = Path(__file__).parent / "data" / "plugins"
 
@@ -209,3 +209,30 @@ def test_discovery_imports_nothing_heavy():
     code += "print({'torch', 'scipy', 'PIL', 'rich', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "set()"]
+
+
+@pytest.mark.parametrize(
+    ("params", "kernel"), [({}, {"estimate", "kernel", "fit"}), ({"code": "network"}, {"parameters"})]
+)
+def test_check_fit_asks_what_holds_for_the_parameters(compact_file, params, kernel):
+    found = registry()
+    made = found.spec("kernel_prior", "encoded").params(space=compact_file, **params)
+    fit = found.check_fit("alternating", "l0-gradient", "encoded", kernel_params=made)
+    assert fit.kernel == kernel
+    assert fit.image == {"restore", "fit"}
+    assert found.check_fit("alternating", "l0-gradient", "encoded").kernel == {"estimate", "kernel", "fit"}
+
+
+@pytest.mark.parametrize("params", [{"tiles": 2}, {"response": True}, {"space": "paper_file"}])
+def test_without_a_kernel_there_is_no_closed_image_and_what_was_refused_is_no_cure(request, compact_file, params):
+    found = registry()
+    space = request.getfixturevalue(params["space"]) if "space" in params else compact_file
+    made = found.spec("kernel_prior", "encoded").params(**{**params, "space": space})
+    both = found.check_fit("alternating", "hyper-laplacian", "encoded", kernel_params=made)
+    assert (both.image, both.kernel) == ({"parameters"}, {"parameters"})
+    with pytest.raises(ConfigError) as caught:
+        found.check_fit("alternating", "l0-gradient", "encoded", kernel_params=made)
+    refusal, _, cure = str(caught.value).partition("; what would fit: ")
+    assert "its restore needs a convolution kernel, which kernel prior 'encoded' does not show" in refusal
+    assert "convolution" in cure
+    assert "encoded" not in cure

@@ -193,3 +193,63 @@ def test_the_example_in_each_hooks_docstring_is_a_complete_plugin(hook):
     (spec,) = namespace[hook]()
     assert type(spec) is hookspecs.HOOKS[hook]
     assert spec.target.startswith("deblurkit_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosy(Params):
+    """Parameters that decide what a prior offers."""
+
+    closed: bool = param(True, "Offer the closed form.")
+
+
+def offers_of(params):
+    return {"parameters", "kernel", "energy", *(["estimate"] if params.closed else [])}
+
+
+CHOOSY = KernelPriorSpec(
+    name="choosy",
+    summary="It depends.",
+    target="m:C",
+    params=Choosy,
+    offers={"parameters", "kernel", "estimate"},
+    offers_for=f"{__name__}:offers_of",
+)
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Let this file be found by its name, however pytest came by it."""
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or type(sys)(__name__))
+    monkeypatch.setattr(sys.modules[__name__], "offers_of", offers_of, raising=False)
+
+
+@pytest.mark.usefixtures("importable")
+def test_offers_may_hang_on_the_parameters():
+    closed, open_ = CHOOSY.narrowed(Choosy()), CHOOSY.narrowed(Choosy(closed=False))
+    assert closed.offers == {"parameters", "kernel", "estimate"}, "what was not declared is not offered"
+    assert open_.offers == {"parameters", "kernel"}
+    assert isinstance(open_.offers, frozenset)
+    assert (open_.name, open_.params, open_.target) == (CHOOSY.name, CHOOSY.params, CHOOSY.target)
+    assert CHOOSY.offers == {"parameters", "kernel", "estimate"}, "the descriptor itself stays as it is"
+    assert check_fit(TURNS, SPARSE, closed).closed_forms == 2
+    assert check_fit(TURNS, SPARSE, open_).kernel == {"parameters"}
+
+
+def test_without_that_all_offers_hold():
+    assert FCN.narrowed(Params()) is FCN
+
+
+@pytest.mark.parametrize("value", ["module", "module:f()", "a.b", 3, None, ("m:f",)])
+def test_a_bad_function_of_offers(value):
+    with pytest.raises(ValueError, match="KernelPriorSpec 'x': offers_for must look like 'package"):
+        KernelPriorSpec(name="x", summary="Summary.", target="m:C", offers_for=value)
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [("no_such_module:f", "No module named 'no_such_module'"), ("math:coss", "math has no 'coss'; did you mean 'cos'")],
+)
+def test_a_function_of_offers_that_is_not_there_is_a_plugin_error(target, cause):
+    spec = KernelPriorSpec(name="x", summary="Summary.", target="m:C", offers={"kernel"}, offers_for=target)
+    with pytest.raises(PluginError, match=f"'x' cannot be loaded.*{cause}"):
+        spec.narrowed(Params())

@@ -67,3 +67,13 @@ def test_bad_input(draw):
         simplex.normalise(draw(1, 1, 4, 3))
     with pytest.raises(ValueError, match="kernel: needs"):
         simplex.centroid(draw(1, 2, 3, 3))
+
+
+@pytest.mark.parametrize("size", [(3, 3), (5, 9), (9, 3), (1, 3)])
+def test_the_short_line_lies_in_the_middle_of_any_window(size):
+    k = simplex.short_line(size, torch.zeros(2, dtype=torch.float64))
+    assert k.shape == (1, 1, *size)
+    assert k.dtype == torch.float64
+    assert float(k.sum()) == 1
+    assert k[0, 0, size[0] // 2, size[1] // 2 - 1 : size[1] // 2 + 2].tolist() == [0.25, 0.5, 0.25]
+    assert simplex.centroid(k).tolist() == [[0, 0]]

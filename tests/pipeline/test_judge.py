@@ -9,7 +9,7 @@ from deblurkit.config import resolve
 from deblurkit.core import Observation
 from deblurkit.metrics import align
 from deblurkit.pipeline import deblur, observe
-from deblurkit.pipeline.judge import Quality, is_collapsed, judge, spread
+from deblurkit.pipeline.judge import Quality, is_collapsed, judge, sparsity, spread
 from deblurkit.registry import registry
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
 
@@ -205,3 +205,36 @@ def test_a_collapsed_kernel_is_doubtful_and_tried_again():
     assert quality.flag == "doubtful"
     assert quality.retry
     assert any("little blur was found" in reason for reason in quality.reasons)
+
+
+def test_sparsity_is_mean_over_root_mean_square_of_gradient_magnitudes():
+    x = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    x[0, 0, 4, 4] = 0.6
+    # within 5 x 5, forward differences on 4 x 4: left of the dot, above it, and both ways at it
+    lengths = [0.6, 0.6, 0.6 * 2**0.5]
+    expected = (sum(lengths) / 16) / (sum(one**2 for one in lengths) / 16) ** 0.5
+    assert sparsity(x, (5, 5)) == pytest.approx(expected)
+    x[0, 0, 0, 0] = 1.0
+    assert sparsity(x, (5, 5)) == pytest.approx(expected), "the margin is not in the frame"
+    ramp = torch.linspace(0, 1, 9, dtype=torch.float64).expand(1, 1, 9, 9)
+    assert sparsity(ramp, (9, 9)) == pytest.approx(1.0), "equal everywhere: not sparse at all"
+    assert sparsity(torch.full((1, 3, 9, 9), 0.5), (5, 5)) == 0
+
+
+def test_sparsity_does_not_depend_on_contrast_and_counts_what_is_shown():
+    x = scene()[1]
+    assert sparsity(0.5 * x, (80, 80)) == pytest.approx(sparsity(x, (80, 80)), rel=1e-5)
+    assert sparsity(x + 2, (80, 80)) == 0, "white is white"
+
+
+def test_ringing_and_blur_make_gradients_less_sparse():
+    observation, x = scene(0.0)
+    shown = [
+        x,
+        x + 0.05 * torch.sin(torch.arange(x.shape[-1]) * 2.0),
+        torch.nn.functional.pad(observation.y, (8, 8, 7, 7)),
+    ]
+    values = [judge(observation, one, KERNEL).measures["sparsity"] for one in shown]
+    assert values[0] < 0.95 * values[1]
+    assert values[0] < 0.95 * values[2]
+    assert values[0] == sparsity(x, observation.size)
