@@ -94,6 +94,9 @@ def second_opinion(
     if other is None or not clean or parts.final_class is None or found.stopped or time.monotonic() > deadline:
         return first
     again = find(observation, parts.with_kernel(other), plan, found.attempt, deadline, listener)
+    if again.stopped in ("interrupted", "time budget"):
+        found.stopped = again.stopped  # and what was reached is no opinion
+        return first
     return better_of(first, conclude(observation, parts, plan, again))
 
 

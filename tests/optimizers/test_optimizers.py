@@ -6,6 +6,7 @@ import torch
 from deblurkit.config import resolve
 from deblurkit.core import DataTerm, KernelPrior, Observation, PixelImagePrior, Problem
 from deblurkit.core.image_prior import ROUGH
+from deblurkit.ops.simplex import short_line
 from deblurkit.optimizers.alternating import Alternating
 from deblurkit.optimizers.joint import Joint
 from deblurkit.optimizers.plugin import AlternatingParams, JointParams
@@ -116,3 +117,114 @@ def test_alternating_freezes_one_part_while_the_other_moves():
     for _ in Alternating(AlternatingParams(iterations=2, kernel_steps=2)).steps(p):
         assert torch.equal(p.image(), before)
     assert float(p.kernel.gain.detach()) != 1.0
+
+
+class Opinionated(Flat):
+    """Wants its pixels to be 0."""
+
+    def energy(self, x):
+        return x.square().mean((1, 2, 3))
+
+
+class Heavy(Gain):
+    """Wants its gain to be 0; counts how often it was started anew, and with which gain it went on."""
+
+    def __init__(self, params, observation, *, size, generator):
+        super().__init__(params, observation, size=size, generator=generator)
+        self.renewed = []
+        self.fitted = []
+
+    def energy(self):
+        return self.gain.square().expand(self.batch)
+
+    def renew(self):
+        self.renewed.append(float(self.gain.detach()))
+        self.gain = torch.nn.Parameter(torch.full((), 3.0))
+
+    def fit(self, kernel):
+        self.fitted.append(kernel)
+
+
+def weighed(size=(3, 3), scale=0, scales=1, ways=None):
+    observation = Observation.of(torch.full((2, 1, 4, 4), 0.5))
+    g = torch.Generator().manual_seed(0)
+    image = Opinionated(Params(), observation, margin=(0, 0), generator=g)
+    kernel = Heavy(Params(), observation, size=size, generator=g)
+    ways = ways or Fit(PARAMETERS, PARAMETERS, 2)
+    return Problem(observation, image, kernel, Squares(Params()), ways, scale, scales)
+
+
+@pytest.mark.parametrize(("switch", "total"), [(0, 5), (1, 5), (3, 5), (4, 5), (5, 5), (9, 5)])
+def test_the_second_phase_begins_at_its_step_and_weighs_the_energies_alone(switch, total):
+    p = weighed()
+    p.image.fit(torch.full((2, 1, 4, 4), 0.3))
+    seen = []
+    energies = p.image.energy, p.kernel.energy
+    p.image.energy = lambda x: seen.append(energies[0](x).detach().sum()) or energies[0](x)
+    p.kernel.energy = lambda: seen.append(energies[1]().detach().sum()) or energies[1]()
+    params = JointParams(iterations=total, second_phase=switch, image_weight=2.5, kernel_weight=10.0)
+    for step in Joint(params).steps(p):
+        image, kernel = seen[-2:]
+        late = switch > 0 and step.index >= switch
+        assert float(step.terms["image"]) == pytest.approx(float(image) * (2.5 if late else 1.0))
+        assert float(step.terms["kernel"]) == pytest.approx(float(kernel) * (10.0 if late else 1.0))
+        data = Squares(Params())(p.kernel.blur(step.image).detach(), p.observation, step.index)
+        assert float(step.terms["data"]) == pytest.approx(float(data.sum()), rel=0.02), "weighed as ever"
+        assert float(step.loss) == pytest.approx(sum(float(term) for term in step.terms.values()))
+
+
+def test_weights_of_the_second_phase_may_be_nothing():
+    *_, last = Joint(JointParams(iterations=4, second_phase=2, image_weight=0.0, kernel_weight=0.0)).steps(weighed())
+    assert float(last.terms["image"]) == float(last.terms["kernel"]) == 0
+    assert float(last.loss) == pytest.approx(float(last.terms["data"]))
+
+
+def test_the_second_phase_changes_where_it_goes():
+    gains = []
+    for switch in (0, 50):
+        p = weighed()
+        for _ in Joint(JointParams(iterations=100, kernel_lr=1e-2, second_phase=switch, kernel_weight=100.0)).steps(p):
+            pass
+        gains.append(float(p.kernel.gain.detach()))
+    assert gains[1] < gains[0] - 0.1
+
+
+def test_renewing_comes_before_every_update_by_adam_with_moments_of_its_own():
+    p = weighed(ways=Fit(frozenset(), PARAMETERS, 1))
+    params = AlternatingParams(iterations=3, kernel_steps=2, kernel_lr=1e-3, renew_kernel=True)
+    for _ in Alternating(params).steps(p):
+        # a fresh Adam moves by the learning rate at each of its first steps
+        assert float(p.kernel.gain.detach()) == pytest.approx(3.0 - 2 * 1e-3, abs=2e-5)
+    assert p.kernel.renewed == pytest.approx([1.0, 2.998, 2.998], abs=2e-5)
+
+
+def test_without_asking_nothing_is_renewed_and_closed_forms_never_are():
+    for ways, renew in (
+        (Fit(frozenset(), PARAMETERS, 1), False),
+        (Fit(frozenset({"restore", "fit"}), frozenset({"estimate", "kernel", "fit"}), 2), True),
+    ):
+        p = weighed(ways=ways)
+        for _ in Alternating(AlternatingParams(iterations=2, kernel_steps=2, renew_kernel=renew)).steps(p):
+            pass
+        assert not p.kernel.renewed
+
+
+CLOSED = Fit(frozenset({"restore", "fit"}), frozenset({"estimate", "kernel", "fit"}), 2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "ways", "started"),
+    [(0, CLOSED, True), (1, CLOSED, False), (0, Fit(PARAMETERS, PARAMETERS, 0), False)],
+)
+def test_closed_forms_start_from_a_short_line_at_the_coarsest_scale(scale, ways, started):
+    p = weighed(size=(5, 7), scale=scale, scales=2, ways=ways)
+    next(iter(Alternating(AlternatingParams(iterations=1, image_steps=1, kernel_steps=1)).steps(p)))
+    assert len(p.kernel.fitted) == started
+    if started:
+        assert torch.equal(p.kernel.fitted[0], short_line((5, 7), p.observation.y).expand(2, -1, -1, -1))
+
+
+def test_a_window_without_room_for_a_line_is_left_alone():
+    p = weighed(size=(1, 1), ways=CLOSED)
+    list(Alternating(AlternatingParams(iterations=1)).steps(p))
+    assert not p.kernel.fitted

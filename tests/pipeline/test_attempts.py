@@ -11,9 +11,11 @@ from deblurkit.core import ImagePrior, Observation
 from deblurkit.errors import KernelError
 from deblurkit.image_priors.sparse_gradients import TotalVariation
 from deblurkit.kernel_priors.convolution import Convolution
-from deblurkit.pipeline import Parts, deblur, observe, prepare
-from deblurkit.pipeline.attempts import best_attempt, trim
+from deblurkit.ops.resample import crop_kernel
+from deblurkit.pipeline import Parts, attempts, deblur, observe, prepare
+from deblurkit.pipeline.attempts import Candidate, best_attempt, better_of, trim
 from deblurkit.pipeline.estimate import Estimate
+from deblurkit.pipeline.judge import Quality
 from deblurkit.pipeline.progress import silent
 from deblurkit.registry import registry
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
@@ -159,3 +161,133 @@ def test_an_automatic_kernel_is_cut_to_what_it_holds_and_the_image_with_it():
     assert found.kernel.shape == (1, 1, 7, 7)
     assert float(found.kernel.sum()) == 1
     assert found.latent.shape == (1, 1, 54, 62)
+
+
+def candidate(flag="good", *, noise=0.001, stopped="", **measures) -> Candidate:
+    y = torch.zeros(1, 1, 4, 4)
+    found = Estimate(Observation.of(y, noise), kernel=torch.ones(1, 1, 1, 1), stopped=stopped)
+    return Candidate(found, y, True, Quality(flag, (), {"noise": noise, **measures}))
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "wins"),
+    [
+        ({"sparsity": 0.50}, {"sparsity": 0.40}, True),
+        ({"sparsity": 0.50}, {"sparsity": 0.60}, False),
+        ({"sparsity": 0.50}, {"sparsity": 0.499}, False),  # not clearly
+        ({"sparsity": 0.50}, {"sparsity": 0.497}, True),
+        ({"sparsity": 0.50, "residual": 0.01}, {"sparsity": 0.40, "residual": 0.09}, True),  # it tells nothing
+        ({"sparsity": 0.50, "flag": "doubtful"}, {"sparsity": 0.60, "flag": "good"}, True),
+        ({"sparsity": 0.50, "flag": "good"}, {"sparsity": 0.10, "flag": "doubtful"}, False),
+        ({"sparsity": 0.50, "flag": "bad"}, {"sparsity": 0.40, "flag": "bad"}, True),
+        ({}, {"sparsity": 0.40}, True),
+        ({"sparsity": 0.50}, {}, False),
+        ({}, {}, False),
+        # under noise the residual decides, and of equals the first
+        ({"noise": 0.01, "sparsity": 0.5, "residual": 0.02}, {"noise": 0.01, "sparsity": 0.4, "residual": 0.03}, False),
+        ({"noise": 0.01, "sparsity": 0.4, "residual": 0.03}, {"noise": 0.01, "sparsity": 0.5, "residual": 0.02}, True),
+        ({"noise": 0.01, "residual": 0.02}, {"noise": 0.01, "residual": 0.02}, False),
+    ],
+)
+def test_the_better_of_two(first, other, wins):
+    one, two = candidate(**first), candidate(**other)
+    assert better_of(one, two) is (two if wins else one)
+
+
+@pytest.fixture
+def opinion(monkeypatch):
+    """Ask for a second opinion whose estimate and candidate are given; return also how it was asked."""
+
+    def ask(first, again, *, prior="encoded", start=None, deadline=math.inf, **flags):
+        asked = []
+        dotted = {"kernel_prior.name": prior, "image_prior.name": "hyper-laplacian", "final.name": "auto"}
+        dotted |= {"optimizer.name": "alternating", "run.start": "own"}
+        dotted |= {key.replace("__", "."): value for key, value in flags.items()}
+        parts = Parts.load(resolve(BASE_OF_PARTS | dotted, registry=registry()), registry())
+        plan = replace(prepare(frame(), parts, registry(), scouting=False), start=start)
+
+        def find(observation, parts, *others):
+            asked.append(parts.config.kernel_prior.params)
+            return again.estimate
+
+        def conclude(observation, parts, plan, found):
+            if start is not None:
+                asked.append(found)
+            return again
+
+        monkeypatch.setattr(attempts, "find", find)
+        monkeypatch.setattr(attempts, "conclude", conclude)
+        best = attempts.second_opinion(first, frame(), parts, plan, deadline=deadline, listener=silent)
+        return best, asked
+
+    return ask
+
+
+BASE_OF_PARTS = {"data_term.name": "mse", "run.kernel_size": 9, "run.threads": 1, "run.channels": "all"}
+SPARSE, DENSE = candidate(sparsity=0.4), candidate(sparsity=0.5)
+
+
+def test_a_closed_form_asks_its_alternative(opinion):
+    best, asked = opinion(DENSE, SPARSE)
+    assert best is SPARSE
+    assert [params.project for params in asked] == [True]
+    assert opinion(SPARSE, DENSE)[0] is SPARSE
+
+
+@pytest.mark.parametrize(
+    ("first", "how"),
+    [
+        (DENSE, {"prior": "convolution"}),  # has none
+        (DENSE, {"kernel_prior__project": True}),  # is it
+        (DENSE, {"optimizer__name": "joint"}),  # gradients
+        (DENSE, {"final__name": "none"}),  # nothing restores
+        (DENSE, {"deadline": -math.inf}),
+        (candidate(sparsity=0.5, noise=0.01), {}),  # under noise sparsity tells nothing
+        (candidate(sparsity=0.5, stopped="interrupted"), {}),
+        (candidate(sparsity=0.5, stopped="diverged"), {}),
+    ],
+)
+def test_where_there_is_no_alternative_the_first_stands(opinion, first, how):
+    best, asked = opinion(first, SPARSE, **how)
+    assert best is first
+    assert not asked
+
+
+@pytest.mark.parametrize("cause", ["interrupted", "time budget"])
+def test_an_alternative_that_was_stopped_is_none_and_the_run_ends(opinion, cause):
+    first = candidate(sparsity=0.5)
+    best, _ = opinion(first, candidate(sparsity=0.1, stopped=cause))
+    assert best is first
+    assert best.estimate.stopped == cause
+
+
+def test_gradients_are_compared_with_the_kernel_that_they_started_from(opinion):
+    given = crop_kernel(KERNEL, (13, 13))
+    flags = {"image_prior__name": "identity", "optimizer__name": "joint", "start": given}
+    first, again = candidate(sparsity=0.5), candidate(sparsity=0.499)
+    best, asked = opinion(first, again, **flags)
+    assert best is again, "the given kernel stands unless they are clearly better"
+    (found,) = asked
+    assert found.kernel is given
+    assert found.latent is None
+    assert found.blurred is None
+    assert opinion(SPARSE, DENSE, **flags)[0] is SPARSE
+    assert opinion(SPARSE, DENSE, **flags, final__name="none") == (SPARSE, [])
+
+
+def test_ctrl_c_in_the_second_opinion_ends_the_run(compact_file):
+    flags = {"kernel_prior.name": "encoded", "kernel_prior.space": compact_file, "optimizer.name": "alternating"}
+    flags |= {"optimizer.iterations": 2, "final.name": "auto", "image_prior.name": "hyper-laplacian", "run.polish": 0}
+    told = []
+
+    def listen(event):
+        told.append(event)
+        estimates = [one for one in told if one.stage == "estimate"]
+        if event.stage == "estimate" and len(estimates) > estimates[0].total:
+            raise KeyboardInterrupt
+
+    y = frame().y[..., :48, :48]
+    result = deblur(y, resolve(BASE_OF_PARTS | {"run.scales": 1} | flags, registry=registry()), listener=listen)
+    assert result.stopped == "interrupted"
+    assert result.kernel is not None
+    assert bool(result.image.isfinite().all())
