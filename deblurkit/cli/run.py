@@ -27,11 +27,11 @@ def run(ctx: click.Context, images: tuple[Path, ...], options: Options) -> int:
       deblurkit run holiday/ -o sharp/
       deblurkit run photo.jpg --image-prior dip --kernel-prior fcn
     """  # noqa: D301  click wants a real backspace before text that it must not wrap
+    config = config_of(ctx)
     # heavy imports wait until there is something to do
     from deblurkit.cli.batch import process
     from deblurkit.cli.console import note
 
-    config = config_of(ctx)
     if text := stand_in(config, recipe_of(ctx)):
         note(text)
     return process(images, config, options)

@@ -9,7 +9,7 @@ from deblurkit.core import Observation
 from deblurkit.errors import RunError, UsageError
 from deblurkit.pipeline import Parts, deblur, observe, prepare
 from deblurkit.pipeline.cost import WatchedProblem, expect, pair_seconds, try_steps
-from deblurkit.pipeline.plan import make_plan, starts, textured_crop
+from deblurkit.pipeline.plan import make_plan, starts, textured_crop, usual_scales
 from deblurkit.registry import registry
 from deblurkit.testing import cartoon, curved_kernel
 
@@ -217,3 +217,50 @@ def test_pictures_of_other_layouts_are_refused(shape):
 def test_masks_of_another_size_are_refused():
     with pytest.raises(ValueError, match="valid: needs"):
         deblur(torch.rand(1, 1, 32, 32), resolve({}, registry=registry()), valid=torch.ones(1, 1, 32, 31))
+
+
+@pytest.mark.parametrize(
+    ("flags", "levels"),
+    [
+        ({"kernel_prior__name": "convolution", "optimizer__name": "alternating"}, 0),
+        ({"kernel_prior__name": "encoded", "optimizer__name": "alternating"}, 0),
+        ({"kernel_prior__name": "encoded", "optimizer__name": "alternating", "kernel_prior__code": "network"}, 1),
+        ({"kernel_prior__name": "encoded", "optimizer__name": "joint"}, 1),
+        ({"kernel_prior__name": "fcn", "optimizer__name": "joint"}, 1),
+        ({"kernel_prior__name": "fcn", "optimizer__name": "joint", "run__scales": 3}, 3),
+        ({"kernel_prior__name": "encoded", "optimizer__name": "joint", "run__scales": 3}, 3),
+        ({"kernel_prior__name": "convolution", "optimizer__name": "alternating", "run__scales": 2}, 2),
+        # what shows no kernel cannot hand one on
+        ({"kernel_prior__name": "encoded", "optimizer__name": "joint", "run__scales": 3, "kernel_prior__tiles": 2}, 1),
+        ({"kernel_prior__name": "bicubic", "optimizer__name": "joint", "run__scales": 3}, 1),
+    ],
+)
+def test_how_many_scales(compact_file, flags, levels):
+    if flags["kernel_prior__name"] == "encoded":
+        flags = {"kernel_prior__space": compact_file, **flags}
+    parts = parts_of(image_prior__name="hyper-laplacian", **flags)
+    assert usual_scales(parts) == levels
+
+
+def test_auto_goes_by_the_kernel_size_with_closed_forms_alone(compact_file):
+    y = cartoon(1, 1, (200, 150))
+    common = {"image_prior__name": "hyper-laplacian", "kernel_prior__name": "encoded", "final__name": "auto"}
+    known = {"kernel_size": 31, "automatic": False}
+    closed = parts_of(**common, kernel_prior__space=compact_file, optimizer__name="alternating")
+    assert len(plan_of(y, closed, **known).scales) > 4
+    moved = parts_of(**common, kernel_prior__space=compact_file, optimizer__name="joint")
+    assert [scale.factor for scale in plan_of(y, moved, **known).scales] == [1.0]
+    assert plan_of(y, moved, **known).starts == plan_of(y, moved, **known, noise=0.02).starts == 1
+    assert plan_of(y, closed, **known, noise=0.02).starts > 1
+
+
+@pytest.mark.parametrize("flags", [{"kernel_prior.code": "network", "kernel_prior.fit_steps": 2}, {}])
+def test_what_a_learned_space_takes_is_tried_out(compact_file, flags):
+    flags = {"kernel_prior.name": "encoded", "kernel_prior.space": compact_file, "run.start": "own", **flags}
+    small = {key: value for key, value in SMALL_NETWORK.items() if not key.startswith("kernel_prior")}
+    parts = Parts.load(resolve(small | flags, registry=registry()), registry())
+    frame = observe(cartoon(1, 1, (64, 64)))
+    cost = expect(frame, parts, plan_of(frame.y, parts, kernel_size=9, automatic=False))
+    assert cost.memory > 3e8
+    assert cost.seconds is not None
+    assert cost.seconds > 0
