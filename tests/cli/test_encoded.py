@@ -1,7 +1,6 @@
 """`deblurkit run --kernel-prior encoded`: files of kernel spaces, good and bad, and what is planned with them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +138,6 @@ def test_a_bad_file_is_found_before_anything_heavy_is_imported(picture, tmp_path
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ,
     )
     assert done.stdout == ""
     assert f"Error: {file}: " in done.stderr
