@@ -40,7 +40,7 @@ class Range(click.ParamType):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="IMAGE|FOLDER...")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE|FOLDER]...")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option(
     "--pairs",
@@ -181,6 +181,8 @@ def run(outcomes: Iterator[Outcome], workshop: Workshop, batch: Batch, json_: bo
         console.error("interrupted; what was made is whole, and --resume makes the rest")
         batch.code = ExitCode.INTERRUPTED
     manifest = workshop.out / MANIFEST
+    if not counts and manifest.is_file() and not manifest.stat().st_size:
+        manifest.unlink()  # or the next call would find one in its way
     if poor:
         console.warn(
             f"{len(poor)} of the pairs that blurs were taken from are explained below {POOR:g} dB, so what was "

@@ -115,6 +115,8 @@ def train_kernel_space(
       torchrun --nproc-per-node 4 -m deblurkit train-kernel-space GOPRO/train --preset paper -o gopro.safetensors
     """  # noqa: D301  click wants a real backspace before text that it must not wrap
     typed = Sources(pairs, sharp, kernels, validation)
+    if pairs and kernels:
+        raise UsageError("--kernels: blur sharp pictures, and PAIRS are blurry already; name sharp pictures by --sharp")
     sources, params = read_settings(file, typed, ctx.meta.get(_META, {}))
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a space is a .safetensors file; name it so with -o.")
@@ -229,7 +231,10 @@ def _set_up(
 
     if world.first:
         if not (resume or overwrite) and outputs.state.exists():
-            raise UsageError(f"{outputs.state}: is an unfinished training; continue it by --resume, or --overwrite it.")
+            raise UsageError(
+                f"{outputs.state}: is the state of an earlier training; continue it by --resume, or replace it by "
+                "--overwrite."
+            )
         for path in (outputs.space, outputs.state, outputs.log):
             check_writable(path, overwrite or resume)
     space = new_space(params)

@@ -39,7 +39,7 @@ VISIBLE = 0.02
     metavar="IMAGE...",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Pictures to blur: files, folders or patterns, of any size.",
+    help="Pictures to blur: files, folders or patterns, of any size. More than one may follow.",
 )
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="")
 @click.option(
@@ -100,6 +100,8 @@ def transfer_blur(
       deblurkit transfer-blur --from sharp.png blurry.png --to photo.jpg
       deblurkit transfer-blur --from sharp.png blurry.png --to frames/ -o blurred/ --strength 0.5
     """  # noqa: D301  click wants a real backspace before text that it must not wrap
+    if any(str(path).startswith("--") for path in pair):
+        raise UsageError("transfer-blur: --from takes two pictures, the sharp and the blurry one of a scene")
     targets = [*first, *images]
     if not targets:
         raise UsageError("transfer-blur: no picture is named; give those to blur by --to")
@@ -115,6 +117,8 @@ def transfer_blur(
     batch = Batch()
     options = Options(out=out, overwrite=overwrite, resume=False, record=None, json=json_, dry_run=False, quiet=False)
     jobs = find_jobs(targets, options, batch, WORD)
+    if not jobs and not json_:
+        return batch.code
     net = load_space(space or Path()).to(place)
     sharp, blurry = (one.to(place) for one in read_pair(Pair(*pair, name=pair[1].stem)))
     set_threads(0, sharp.numel())

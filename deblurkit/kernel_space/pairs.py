@@ -103,7 +103,9 @@ def read_pair(pair: Pair, window: Window | tuple[int, int, int, int] | None = No
     """
     sharp, blurry = read_image(pair.sharp).pixels, read_image(pair.blurry).pixels
     if sharp.shape[-2:] != blurry.shape[-2:]:
-        raise ImageError(f"{pair.sharp} and {pair.blurry}: are a pair and differ in size; leave them out.")
+        raise ImageError(
+            f"{pair.sharp} and {pair.blurry}: are a pair and differ in size; bring them to one size, or leave them out."
+        )
     if sharp.shape[1] != blurry.shape[1]:
         sharp, blurry = (one.mean(1, keepdim=True) for one in (sharp, blurry))
     if window is None:

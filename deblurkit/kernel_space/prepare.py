@@ -83,8 +83,11 @@ def new_space(params: TrainParams) -> KernelSpace:
         if not argument:
             raise UsageError(f"{setting}: the preset {params.preset!r} has no such setting; leave it out.")
         config[argument] = value
-    with seeded(generator(params.seed, "weights", 0)):
-        space = build_space(params.preset, config)
+    try:
+        with seeded(generator(params.seed, "weights", 0)):
+            space = build_space(params.preset, config)
+    except ValueError as error:
+        raise UsageError(f"preset {params.preset!r}: {error}") from error
     if params.init != Path():
         _start_from(space, params.init)
     return space

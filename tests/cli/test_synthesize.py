@@ -197,6 +197,7 @@ def test_one_bad_picture_and_one_bad_pair_do_not_stop_the_rest(deblurkit, album)
     (album / "set" / "blur" / "a.png").write_bytes(b"rubbish")
     none = deblurkit("synthesize", "in", "-o", "none", "--pairs", "set", *SPACE)
     assert none.code in (1, 2)
+    assert not (album / "none" / "manifest.jsonl").exists()
     assert "none of the pairs can be used" in none.err
 
 

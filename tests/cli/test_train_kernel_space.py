@@ -72,7 +72,7 @@ def test_nothing_is_replaced_unasked(train, tmp_path, pairs):
     assert train(pairs, "-o", out, *SETTINGS, "-q").code == 0
     again = train(pairs, "-o", out, *SETTINGS)
     assert again.code == 2
-    assert "space.last.pt: is an unfinished training; continue it by --resume" in again.err
+    assert "space.last.pt: is the state of an earlier training; continue it by --resume" in again.err
     resumed = train(pairs, "-o", out, *SETTINGS, "--resume")
     assert resumed.code == 0
     assert "resumed" in resumed.err
@@ -88,6 +88,8 @@ def test_nothing_is_replaced_unasked(train, tmp_path, pairs):
         (["--itertions", "3"], "--iterations"),
         (["--lr", "-1"], "must be a finite number with x>0"),
         (["--sharp", "textures", "--kernels", "nowhere.npy"], "nowhere.npy: does not exist"),
+        (["somewhere", "--kernels", "trajectories"], "--kernels: blur sharp pictures"),
+        (["--sharp", "textures", "--preset", "compact", "--window", "9", "--dimensions", "2"], "dimensions: must lie"),
     ],
 )
 def test_bad_input_is_one_sentence(train, tmp_path, args, message):

@@ -148,6 +148,8 @@ def test_one_bad_picture_does_not_stop_the_others(deblurkit, album):
         (("--from", "sharp.png", "blurry.png", "--to", "to", "--device", "abacus"), "no device"),
         (("--from", "sharp.png", "blurry.png", "--to", "to", "--strength", "-1"), "strength"),
         (("--to", "to/colour.png"), "--from"),
+        (("--from", "sharp.png", "--to", "to/colour.png"), "two pictures"),
+        (("--from", "sharp.png", "blurry.png", "--to", "absent.png"), "absent.png"),
     ],
 )
 def test_bad_requests(deblurkit, album, args, text):
