@@ -11,7 +11,7 @@ from deblurkit import config
 from deblurkit.cli import console
 from deblurkit.params import Parameter, fields_of, plain_value
 from deblurkit.registry import KINDS, Entry, registry
-from deblurkit.specs import OptimizerSpec
+from deblurkit.specs import ComponentSpec, OptimizerSpec
 
 RECIPES = "recipes"
 
@@ -122,7 +122,12 @@ def _tables(entries: Sequence[Entry], recipes: dict[str, str]) -> str:
 def _offers(entry: Entry) -> str:
     if isinstance(entry.spec, OptimizerSpec):
         return f"needs {_needs(entry.spec.needs_image)} x {_needs(entry.spec.needs_kernel)}"
-    return f"offers {', '.join(sorted(entry.spec.offers))}" if entry.spec.offers else ""
+    return f"offers {text}" if (text := offered(entry.spec)) else ""
+
+
+def offered(spec: ComponentSpec) -> str:
+    """Return what a prior offers, ``nothing`` if nothing; empty for other parts."""
+    return ", ".join(sorted(spec.offers)) or "nothing" if spec.allowed else ""
 
 
 def _needs(needs: Sequence[Iterable[str]]) -> str:
@@ -133,7 +138,8 @@ def _details(entry: Entry) -> str:
     """Return everything about one component."""
     spec = entry.spec
     lines = [f"{spec.kind.replace('_', ' ')} {spec.name!r}, {entry.provider.label}", f"  {spec.summary}"]
-    facts = [("offers", ", ".join(sorted(spec.offers)))]
+    limited = " (fewer with some parameters)" if getattr(spec, "offers_for", "") else ""
+    facts = [("offers", offered(spec) + limited)]
     if isinstance(spec, OptimizerSpec):
         facts += [("needs of the image prior", _needs(spec.needs_image))]
         facts += [("needs of the kernel prior", _needs(spec.needs_kernel))]

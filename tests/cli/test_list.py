@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from deblurkit.cli.list import offered
 from deblurkit.registry import KINDS, registry
+from deblurkit.specs import DataTermSpec, KernelPriorSpec
 
 pytestmark = pytest.mark.usefixtures("fake")
 
@@ -49,6 +51,12 @@ def test_a_name_of_two_kinds_shows_both(deblurkit):
     assert "image prior 'net', deblurkit 9.9" in out
     assert "kernel prior 'net', deblurkit 9.9" in out
     assert set(json.loads(deblurkit("list", "net", "--json").out)) == {"image_priors", "kernel_priors"}
+
+
+def test_a_prior_that_offers_nothing_says_so():
+    spec = KernelPriorSpec(name="idle", summary="Nothing.", target="idle:Idle")
+    assert offered(spec) == "nothing"
+    assert offered(DataTermSpec(name="idle", summary="Nothing.", target="idle:Idle")) == ""
 
 
 def test_an_optimizer_shows_its_needs(deblurkit):
