@@ -249,7 +249,10 @@ def chosen(stack: Sequence[Layer], registry: Registry) -> dict[str, str]:
         if not _is_open(section, names[section]):
             registry.find(kind, names[section], place=_place(f"{section}.name", places.get(section, "")))
     if names["optimizer"] == AUTO:
-        names["optimizer"] = registry.default_optimizer(names["image_prior"], names["kernel_prior"])
+        kernel = names["kernel_prior"]
+        cls = registry.spec("kernel_prior", kernel).params
+        params = _typed("kernel_prior", cls, _surviving("kernel_prior", stack), {}, owner=repr(kernel))
+        names["optimizer"] = registry.default_optimizer(names["image_prior"], kernel, kernel_params=params)
     return names
 
 

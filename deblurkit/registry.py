@@ -230,7 +230,9 @@ class Registry:
             place=place,
         )
 
-    def default_optimizer(self, image: str, kernel: str, *, place: str = "") -> str:
+    def default_optimizer(
+        self, image: str, kernel: str, *, kernel_params: Params | None = None, place: str = ""
+    ) -> str:
         """Return the optimizer to use where the user names none.
 
         It is the one that moves most of the two parts in the way it prefers; among equals the one that uses more closed
@@ -242,6 +244,8 @@ class Registry:
         """
         image_prior: ImagePriorSpec = self.spec("image_prior", image, place=place)
         kernel_prior: KernelPriorSpec = self.spec("kernel_prior", kernel, place=place)
+        if kernel_params is not None:
+            kernel_prior = kernel_prior.narrowed(kernel_params)
         ranked: list[tuple[bool, int, int, str]] = []
         for entry in self.entries("optimizer"):
             optimizer: OptimizerSpec = entry.spec
@@ -251,7 +255,7 @@ class Registry:
         if ranked:
             return min(ranked)[-1]
         for name in self.names("optimizer"):
-            self.check_fit(name, image, kernel, place=place)
+            self.check_fit(name, image, kernel, kernel_params=kernel_params, place=place)
         raise self.missing("optimizer", "auto", [], ["optimizer"], place=place)
 
     def default_restorer(self) -> str:
