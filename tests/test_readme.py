@@ -128,6 +128,7 @@ def _write_spaces(folder):
     space = PaperSpace(features=2, code=3, residual_front=1, residual_back=1, extractor_blocks=1)
     torch.save({f"module.{name}": tensor for name, tensor in space.state_dict().items()}, folder / "GOPRO_woVAE.pth")
     assert main(["import-weights", str(folder / "GOPRO_woVAE.pth"), "-o", str(folder / "gopro.safetensors")]) == 0
+    shutil.copy(folder / "gopro.safetensors", folder / "published.safetensors")
     shutil.copy(space_path(Path()), folder / "own.safetensors")
 
 
