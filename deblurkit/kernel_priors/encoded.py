@@ -206,15 +206,16 @@ def space_on(path: Path, device: torch.device) -> KernelSpace:
     """The space of a file, on a device; kept, as a pyramid asks for it at every scale."""
     path = space_path(path)
     try:
-        changed = path.stat().st_mtime_ns
+        status = path.stat()
+        version = status.st_mtime_ns, status.st_ino, status.st_size
     except OSError:
-        changed = 0  # reading it will say what is wrong
-    return _space_on(path, changed, device)
+        version = 0, 0, 0  # reading it will say what is wrong
+    return _space_on(path, version, device)
 
 
 @lru_cache(maxsize=2)
-def _space_on(path: Path, changed: int, device: torch.device) -> KernelSpace:
-    del changed  # a file that was written anew is read anew
+def _space_on(path: Path, version: tuple[int, int, int], device: torch.device) -> KernelSpace:
+    del version  # a file that was written anew is read anew
     space = load_space(path).to(device)
     if space.statistics is not None:
         space.statistics = Statistics(space.statistics.mean.to(device), space.statistics.factor.to(device))
