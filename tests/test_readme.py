@@ -105,7 +105,7 @@ def _write_pairs(folder):
 
     for name in ("sharp", "blurry"):
         with Image.open(ROOT / "tests" / "data" / f"sample_{name}.png") as sample:
-            sample.crop((60, 20, 292, 252)).save(folder / f"{name}.png")
+            sample.crop((60, 20, 190, 150)).save(folder / f"{name}.png")
             for source in ("gopro", "GOPRO/train/one"):
                 into = folder / source / {"sharp": "sharp", "blurry": "blur"}[name]
                 into.mkdir(parents=True)
