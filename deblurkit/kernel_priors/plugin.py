@@ -71,7 +71,7 @@ class EncodedParams(ConvolutionParams):
     pace: float = param(50.0, "The free code moves so many times as fast as the learning rate says.", above=0.0)
     input_scale: float = param(0.1, "Network: its input noise is uniform on [0, this].", above=0.0)
     perturbation: float = param(1e-3, "Network: standard deviation of fresh noise on its input.", min=0.0)
-    fit_steps: int = param(300, "Network: Adam steps of a warm start from a given code.", min=0)
+    fit_steps: int = param(100, "Network: Adam steps of a warm start from a given code.", min=0)
     fit_lr: float = param(5e-4, "Network: learning rate of that warm start.", above=0.0)
 
 

@@ -107,7 +107,7 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
         if blurred is None and _fits(x, observation, kernel):
             blurred = convolve_valid(x, kernel)
     if blurred is not None:
-        _judge_residual(observation, blurred, measures, bad, doubts)
+        _judge_residual(observation, blurred, measures, bad, doubts, even=kernel is not None)
     measures["saturated"] = float(1.0 - observation.mask.mean())
     collapsed = is_collapsed(measures)
     if collapsed:
@@ -203,19 +203,24 @@ def spread(kernel: Tensor) -> float:
 
 
 def _judge_residual(
-    observation: Observation, blurred: Tensor, measures: dict[str, float], bad: list[str], doubts: list[str]
+    observation: Observation,
+    blurred: Tensor,
+    measures: dict[str, float],
+    bad: list[str],
+    doubts: list[str],
+    *,
+    even: bool,
 ) -> None:
+    """Compare the re-blurred picture with the noise; ``even`` says that the model of the blur is a single kernel."""
     weight = observation.mask.expand_as(observation.y)
     error = ((blurred - observation.y).square() * weight).sum() / weight.sum().clamp_min(1.0)
     measures["residual"] = float(error.sqrt())
     allowed = RESIDUAL_RATIO * measures["noise"] + RESIDUAL_FLOOR
+    misses = f"re-blurring the image misses the picture by {measures['residual']:.3f}"
+    noise = f"above the noise ({measures['noise']:.3f})"
     if measures["residual"] > 3 * allowed:
-        bad.append(
-            f"re-blurring the image misses the picture by {measures['residual']:.3f}, far above the noise "
-            f"({measures['noise']:.3f}); the blur is probably not the same everywhere"
-        )
+        cause = "the blur is probably not the same everywhere" if even else "the estimation probably did not converge"
+        bad.append(f"{misses}, far {noise}; {cause}")
     elif measures["residual"] > allowed:
-        doubts.append(
-            f"re-blurring the image misses the picture by {measures['residual']:.3f}, above the noise "
-            f"({measures['noise']:.3f}); the blur may differ from place to place"
-        )
+        cause = "the blur may differ from place to place" if even else "more iterations may help"
+        doubts.append(f"{misses}, {noise}; {cause}")

@@ -238,3 +238,11 @@ def test_ringing_and_blur_make_gradients_less_sparse():
     assert values[0] < 0.95 * values[1]
     assert values[0] < 0.95 * values[2]
     assert values[0] == sparsity(x, observation.size)
+
+
+@pytest.mark.parametrize(("kernel", "cause"), [(KERNEL, "not the same everywhere"), (None, "did not converge")])
+def test_what_a_large_residual_may_mean_depends_on_the_model(kernel, cause):
+    observation, x = scene()
+    quality = judge(observation, x, kernel, observation.y + 0.2)
+    assert quality.flag == "bad"
+    assert any(reason.endswith(cause) for reason in quality.reasons)
