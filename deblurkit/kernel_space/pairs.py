@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from deblurkit.errors import ImageError, UsageError
+from deblurkit.errors import UsageError
 from deblurkit.images import SUFFIXES, read_image
 
 SHARP_WORDS = frozenset({"sharp", "gt", "groundtruth", "target", "clean", "hq", "truth"})
@@ -98,12 +98,12 @@ def read_pair(pair: Pair, window: Window | tuple[int, int, int, int] | None = No
         window: (top, left, height, width) to cut out of both, in pixels; everything by default.
 
     Raises:
-        ImageError: A picture is damaged, or the two differ in size.
-        UsageError: A picture is missing.
+        ImageError: A picture is damaged.
+        UsageError: A picture is missing, or the two differ in size.
     """
     sharp, blurry = read_image(pair.sharp).pixels, read_image(pair.blurry).pixels
     if sharp.shape[-2:] != blurry.shape[-2:]:
-        raise ImageError(
+        raise UsageError(
             f"{pair.sharp} and {pair.blurry}: are a pair and differ in size; bring them to one size, or leave them out."
         )
     if sharp.shape[1] != blurry.shape[1]:

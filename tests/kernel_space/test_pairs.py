@@ -176,7 +176,7 @@ def test_a_pair_is_read_whole_or_in_part(tmp_path):
     part, _ = read_pair(pair, Window(10, 0, 5, 6))
     assert torch.equal(part, sharp[..., 10:15, :6])
     picture(tmp_path / "blur" / "1.png", size=(24, 21))
-    with pytest.raises(ImageError, match="differ in size"):
+    with pytest.raises(UsageError, match="differ in size"):
         read_pair(pair)
 
 
