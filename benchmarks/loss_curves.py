@@ -64,7 +64,7 @@ def make_record(name: str, options: argparse.Namespace) -> Path:
 def read_curve(folder: Path) -> Curve:
     """Step and data term of every line of a record's history."""
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [(row["step"], row["data"]) for row in rows if row["data"] is not None]
+    return [(int(row["step"]), row["data"]) for row in rows if row["data"] is not None]
 
 
 def print_table(curves: dict[str, Curve], scores: dict[str, float]) -> None:
