@@ -60,6 +60,7 @@ class Encoded(KernelPrior[EncodedParams]):
             self._draw_networks(observation.y)
             self._fit_code(self._mean_code(observation.y))
         self._given: tuple[Tensor, Tensor] | None = None
+        self._drawn: Tensor | None = None
 
     @property
     def space(self) -> KernelSpace:
@@ -89,7 +90,8 @@ class Encoded(KernelPrior[EncodedParams]):
             return self.params.pace * self.code
         z = self.networks.z
         noise = torch.randn(z.shape, generator=self.generator, dtype=torch.float32).to(z)
-        return self.networks(self.params.perturbation * noise)
+        self._drawn = self.networks(self.params.perturbation * noise)
+        return self._drawn
 
     def kernel(self) -> Tensor:
         """(B, 1, h, w), >= 0, sum 1; a kernel that was given, to the bit, until its code moves."""
@@ -123,7 +125,9 @@ class Encoded(KernelPrior[EncodedParams]):
         """``penalty`` times the Euclidean norm of the code (Tran et al., published code), (B,)."""
         if not self.params.penalty:
             return super().energy()
-        return self.params.penalty * self.codes().flatten(1).norm(dim=1)
+        # the blur of the same step has asked the networks already
+        codes, self._drawn = self.codes() if self._drawn is None else self._drawn, None
+        return self.params.penalty * codes.flatten(1).norm(dim=1)
 
     def fit(self, kernel: Tensor) -> None:
         """Start from a kernel (B, 1, h, w): exactly, where this prior shows one; else from the nearest code."""
@@ -154,6 +158,7 @@ class Encoded(KernelPrior[EncodedParams]):
         """Draw the code's networks and their noise anew; a free code has nothing random."""
         if self.networks is not None:
             self._draw_networks(self.no_energy)
+            self._given = self._drawn = None
 
     def _draw_networks(self, like: Tensor) -> None:
         self.networks = UntrainedNetworks(

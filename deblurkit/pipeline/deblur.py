@@ -137,7 +137,7 @@ def prepare(
     device = choose_device(run.device)
     automatic = run.kernel_size == AUTO and not parts.fixed_kernel
     size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
-    sized_by_other = automatic and not parts.closed_kernel
+    sized_by_other = automatic and parts.shows_kernel and not parts.closed_kernel
     asks = sized_by_other or parts.takes_start
     start = scout(frame, parts, components, listener) if asks and scouting else None
     if start is not None and sized_by_other:

@@ -108,7 +108,7 @@ def make_plan(
         raise UsageError(f"run.crop: {run.crop} pixels say nothing about a blur; give {MIN_SIDE} or more, or 0")
     if automatic:
         kernel_size = min(kernel_size, min(crop[2:]) // LARGEST_SHARE // 2 * 2 - 1)
-    if not parts.fixed_kernel:
+    if not parts.fixed_kernel and parts.shows_kernel:
         check_window(kernel_size, crop[2:], cropped=crop[2:] != (height, width))
     scales: list[Scale] = []
     if not parts.fixed_kernel or Offer.PARAMETERS in parts.ways.image:
