@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deblurkit.errors import UsageError
+from deblurkit.files import check_writable
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +112,15 @@ def transfer_blur(
     from deblurkit.cli.options import Options
     from deblurkit.devices import choose_device, set_threads
     from deblurkit.kernel_space.pairs import Pair, read_pair
-    from deblurkit.kernel_space.transfer import agreement, cut_share, shown_kernel, take_blur, with_strength
+    from deblurkit.kernel_space.transfer import (
+        agreement,
+        check_pair,
+        cut_share,
+        has_kernel,
+        shown_kernel,
+        take_blur,
+        with_strength,
+    )
     from deblurkit.nets.kernel_space.weights import load_space
 
     place = choose_device(device)
@@ -122,6 +132,13 @@ def transfer_blur(
     net = load_space(space or Path()).to(place)
     sharp, blurry = (one.to(place) for one in read_pair(Pair(*pair, name=pair[1].stem)))
     set_threads(0, sharp.numel())
+    check_pair(net, sharp, tiles=tiles)
+    showing = kernel and has_kernel(net, (sharp.shape[-2], sharp.shape[-1]), tiles=tiles)
+    if kernel and not showing:
+        console.warn("--kernel: this blur has no single kernel to show, so none is written")
+    jobs = free_jobs(jobs, showing, options.overwrite, batch)
+    if not jobs and not json_:
+        return batch.code
     taken = take_blur(net, sharp, blurry, tiles=tiles, steps=steps)
     scores = agreement(net, sharp, blurry, taken)
     say_agreement(pair, scores, steps=steps, tiles=tiles)
@@ -130,9 +147,7 @@ def transfer_blur(
         console.warn(
             f"--strength {strength:g}: {lost:.0%} of the blur is longer than this space can show, and is cut; give less"
         )
-    shown = shown_kernel(net, code) if kernel else None
-    if kernel and shown is None:
-        console.warn("--kernel: this blur has no single kernel to show, so none is written")
+    shown = shown_kernel(net, code) if showing else None
 
     for job in jobs:
         try:
@@ -151,12 +166,24 @@ def transfer_blur(
     return batch.code
 
 
+def free_jobs(jobs: Sequence[Job], showing: bool, overwrite: bool, batch: Batch) -> list[Job]:
+    """The jobs whose results can be written; the others are noted, before anybody waits for the blur."""
+    free: list[Job] = []
+    for job in jobs:
+        try:
+            for path in job.results(showing and not free):  # the kernel stands beside the first result
+                check_writable(path, overwrite)
+            free.append(job)
+        except UsageError as error:
+            batch.fail(job.source, error)
+    return free
+
+
 def blur_file(
     job: Job, space: KernelSpace, code: torch.Tensor, kernel: torch.Tensor | None, overwrite: bool, batch: Batch
 ) -> None:
     """Read, blur, write and note one picture, and the kernel beside it."""
     from deblurkit.cli import console
-    from deblurkit.files import check_writable
     from deblurkit.images import read_image, write_image
     from deblurkit.kernel_space.transfer import give_blur
     from deblurkit.kernels import write_kernel
@@ -184,7 +211,11 @@ def say_agreement(pair: tuple[Path, Path], scores: Agreement, *, steps: int, til
         f"{blurry}: explained at {scores.psnr:.1f} dB by its code, {scores.control:.1f} dB by one kernel without "
         f"learning, {scores.unblurred:.1f} dB by no blur at all"
     )
-    if scores.order_is_wrong:
+    if scores.no_blur:
+        console.warn(
+            f"{sharp} and {blurry} are equal, so there is no blur to give; name a sharp and a blurry picture of a scene"
+        )
+    elif scores.order_is_wrong:
         console.warn(
             f"{sharp} and {blurry} seem to be swapped: the other way round they agree by {scores.swapped_gain:.0f} dB "
             "better; the sharp picture comes first"

@@ -47,6 +47,11 @@ class Agreement:
     swapped_gain: float
 
     @property
+    def no_blur(self) -> bool:
+        """Whether the two pictures are equal."""
+        return math.isinf(self.unblurred)
+
+    @property
     def poor(self) -> bool:
         """Whether what is transferred is hardly the pair's blur."""
         return self.psnr < POOR
@@ -55,6 +60,25 @@ class Agreement:
     def order_is_wrong(self) -> bool:
         """Whether the sharp picture seems to be the blurry one's blurry one."""
         return self.swapped_gain > SWAPPED
+
+
+def check_pair(space: KernelSpace, sharp: Tensor, *, tiles: int = 1) -> None:
+    """Find out, before anything is computed, whether :func:`take_blur` can work on a pair.
+
+    Raises:
+        UsageError: If the space has no codes for tiles.
+        ImageError: If the picture shows less of the blur than a kernel is large.
+    """
+    if tiles > 1 and not hasattr(space, "encode_tiles"):
+        raise UsageError(
+            f"--tiles: the preset '{space.preset}' of this space has no codes for tiles; leave the flag out"
+        )
+    needed = tiles * max(16, 3 * space.margin)
+    if min(sharp.shape[-2:]) < needed:
+        raise ImageError(
+            f"a pair of {sharp.shape[-1]} x {sharp.shape[-2]} pixels is too small to take a blur from; this space "
+            f"needs {needed} on each side{f' for {tiles} x {tiles} tiles' if tiles > 1 else ''}"
+        )
 
 
 def take_blur(space: KernelSpace, sharp: Tensor, blurry: Tensor, *, tiles: int = 1, steps: int = 0) -> Tensor:
@@ -74,9 +98,10 @@ def take_blur(space: KernelSpace, sharp: Tensor, blurry: Tensor, *, tiles: int =
         UsageError: If the space has no codes for tiles.
         ImageError: If the pictures are too small for the space.
     """
-    _check_size(space, sharp, tiles)
+    check_pair(space, sharp, tiles=tiles)
+    tiled: Any = space
     with torch.no_grad():
-        code = space.encode(sharp, blurry) if tiles == 1 else _tiled(space).encode_tiles(sharp, blurry, (tiles, tiles))
+        code = space.encode(sharp, blurry) if tiles == 1 else tiled.encode_tiles(sharp, blurry, (tiles, tiles))
     if steps:
         code = refine(space, sharp, blurry, code, steps=steps)
     return code.detach()
@@ -170,6 +195,11 @@ def agreement(space: KernelSpace, sharp: Tensor, blurry: Tensor, code: Tensor) -
         )
 
 
+def has_kernel(space: KernelSpace, size: tuple[int, int], *, tiles: int = 1) -> bool:
+    """Whether the blur of a pair of that height and width is one kernel, which can be shown."""
+    return isinstance(space, ConvolutionalSpace) and tiles == 1 and space.code_shape(size)[1:] == (1, 1)
+
+
 def shown_kernel(space: KernelSpace, code: Tensor) -> Tensor | None:
     """The kernel (1, 1, h, w) that a code stands for, or ``None`` where there is none, or one for every tile."""
     if not isinstance(space, ConvolutionalSpace) or code.shape[-2:] != (1, 1):
@@ -203,22 +233,3 @@ def _psnr(estimate: Tensor, truth: Tensor, border: int) -> float:
 def _inner(x: Tensor, border: int) -> Tensor:
     """Without so many pixels on every side."""
     return x[..., border : x.shape[-2] - border, border : x.shape[-1] - border]
-
-
-def _check_size(space: KernelSpace, picture: Tensor, tiles: int) -> None:
-    """Refuse pictures that show less of the blur than a kernel is large."""
-    needed = tiles * max(16, 3 * space.margin)
-    if min(picture.shape[-2:]) < needed:
-        raise ImageError(
-            f"a pair of {picture.shape[-1]} x {picture.shape[-2]} pixels is too small to take a blur from; this space "
-            f"needs {needed} on each side{f' for {tiles} x {tiles} tiles' if tiles > 1 else ''}"
-        )
-
-
-def _tiled(space: KernelSpace) -> Any:
-    """The space, if it has a code for every tile."""
-    if not hasattr(space, "encode_tiles"):
-        raise UsageError(
-            f"--tiles: the preset '{space.preset}' of this space has no codes for tiles; leave the flag out"
-        )
-    return space

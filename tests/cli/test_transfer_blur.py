@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from deblurkit.images import read_image
+from deblurkit.kernel_space import transfer
 from deblurkit.kernels import read_kernel
 from deblurkit.metrics import psnr
 from deblurkit.nets.kernel_space.weights import save_space
@@ -77,6 +78,18 @@ def test_results_stand_beside_their_pictures_and_are_passed_over_the_next_time(d
     assert len(list((album / "to").iterdir())) == 6
 
 
+def test_a_result_that_is_in_the_way_is_found_before_the_blur_is_taken(deblurkit, album, monkeypatch):
+    (album / "to" / "colour.blurred.png").write_bytes(b"precious")
+    (album / "other.kernel.npy").write_bytes(b"precious")
+    monkeypatch.setattr(transfer, "take_blur", lambda *args, **settings: pytest.fail("the blur was taken"))
+    for args in (("--to", "to/colour.png"), ("--to", "to/grey16.png", "-o", "other.png", "--kernel")):
+        done = deblurkit(*FROM, *args)
+        assert done.code == 2
+        assert done.out == ""
+        assert done.err.count("exists already") == 1
+        assert len(done.err.splitlines()) == 1
+
+
 def test_one_document_with_the_kernel_beside_the_first_result(deblurkit, album):
     done = deblurkit(*FROM, "--to", "to/colour.png", "--to", "to/grey16.png", "-o", "out", "--kernel", "--json")
     assert done.code == 0, done.err
@@ -120,6 +133,13 @@ def test_a_swapped_pair_is_said(deblurkit, album):
     assert json.loads(done.out)["swapped"] is True
 
 
+def test_two_equal_pictures_are_said(deblurkit, album):
+    done = deblurkit(*FROM[:4], "sharp.png", "sharp.png", "--to", "to/colour.png", "-o", "out")
+    assert done.code == 0
+    assert "sharp.png and sharp.png are equal, so there is no blur to give" in done.err
+    assert done.err.count("Warning") == 1
+
+
 def test_a_poor_pair_is_said(deblurkit, album):
     save(album / "other.png", cartoon(1, 3, (70, 80), seed=9))
     done = deblurkit(*FROM[:4], "sharp.png", "other.png", "--to", "to/colour.png", "-o", "out")
@@ -149,6 +169,7 @@ def test_one_bad_picture_does_not_stop_the_others(deblurkit, album):
         (("--from", "sharp.png", "blurry.png", "--to", "to", "--strength", "-1"), "strength"),
         (("--to", "to/colour.png"), "--from"),
         (("--from", "sharp.png", "--to", "to/colour.png"), "two pictures"),
+        (("--from", "sharp.png", "blurry.png", "--to", "to", "--space", "grid.safetensors", "--tiles", "2"), "--tiles"),
         (("--from", "sharp.png", "blurry.png", "--to", "absent.png"), "absent.png"),
     ],
 )
