@@ -25,6 +25,18 @@ _LAYOUTS = (
 )
 
 
+class NoPairsError(UsageError):
+    """A folder holds pictures, and no pairs of them.
+
+    Attributes:
+        source: The folder.
+    """
+
+    def __init__(self, source: Path) -> None:
+        super().__init__(f"{source}: holds no pairs of sharp and blurry pictures; {_LAYOUTS}.")
+        self.source = source
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two pictures of one scene, of one size.
@@ -68,7 +80,8 @@ def find_pairs(sources: Sequence[Path]) -> list[Pair]:
         The pairs, in the order of the sources and by name within each.
 
     Raises:
-        UsageError: A source is missing or empty, holds no pairs, or pictures without a partner.
+        NoPairsError: A folder holds pictures, and no pairs.
+        UsageError: A source is missing or empty, or holds pictures without a partner.
     """
     if not sources:
         raise UsageError(f"No pairs of pictures are named; {_LAYOUTS}.")
@@ -123,7 +136,7 @@ def _in_source(source: Path) -> list[Pair]:
         raise UsageError(f"{source}: does not exist; check the name.")
     pairs = _below(source, source)
     if not pairs:
-        raise UsageError(f"{source}: {_why_none(source)}; {_LAYOUTS}.")
+        raise _none_in(source)
     return pairs
 
 
@@ -212,17 +225,18 @@ def _from_list(path: Path) -> list[Pair]:
     return pairs
 
 
-def _why_none(source: Path) -> str:
+def _none_in(source: Path) -> UsageError:
     """Why a folder holds no pairs."""
     if not _tree(source):
-        return "holds no pictures"
+        return UsageError(f"{source}: holds no pictures; {_LAYOUTS}.")
     children = [child for child in _folders(source) if _by_name(child)]
     if len(children) == 2 and set(_by_name(children[0])) & set(_by_name(children[1])):
         one, other = (child.name for child in children)
-        return (
-            f"holds pairs, but the names of {one}/ and {other}/ do not say which is sharp; rename them sharp/ and blur/"
+        return UsageError(
+            f"{source}: holds pairs, but the names of {one}/ and {other}/ do not say which is sharp; rename them "
+            "sharp/ and blur/, or name the pairs in a .txt or .csv list."
         )
-    return "holds no pairs of sharp and blurry pictures"
+    return NoPairsError(source)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -18,7 +19,7 @@ from deblurkit.kernel_space.datasets import BlurData, Data, Exposure, PairData, 
 from deblurkit.kernel_space.draws import generator
 from deblurkit.kernel_space.headers import Facts, check_pairs, check_pictures
 from deblurkit.kernel_space.kernel_sources import PERIOD, POOL, KernelSource, centred, find_kernels
-from deblurkit.kernel_space.pairs import Pair, find_pairs, find_sharp
+from deblurkit.kernel_space.pairs import NoPairsError, Pair, find_pairs, find_sharp
 from deblurkit.kernel_space.settings import TEXTURES, TRAJECTORIES, Sources, TrainParams
 from deblurkit.nets.kernel_space import weights
 from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
@@ -153,7 +154,13 @@ def find_material(sources: Sources, params: TrainParams, space: KernelSpace, war
 def _from_pairs(sources: Sources, params: TrainParams, limit: float, warn: Warn) -> tuple[Data | None, Data | None]:
     if not sources.pairs:
         return None, None
-    found = _checked_pairs(sources.pairs, params)
+    try:
+        found = _checked_pairs(sources.pairs, params)
+    except NoPairsError as error:
+        raise UsageError(
+            f"{str(error).rstrip('.')}; if its pictures are sharp ones, have them blurred on the fly by "
+            f"--sharp {shlex.quote(str(error.source))} --kernels {TRAJECTORIES}."
+        ) from error
     kept, held = _hold_out(found, 0.0 if sources.validation else params.validation_share)
     validation = _pair_data(held, params, limit / 4, warn, flips=False) if any(held) else None
     return _pair_data(kept, params, limit, warn, flips=params.flips), validation

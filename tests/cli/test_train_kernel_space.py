@@ -1,6 +1,7 @@
 """The command train-kernel-space: settings and files, resuming after kill -9, several processes."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -78,6 +79,16 @@ def test_nothing_is_replaced_unasked(train, tmp_path, pairs):
     assert "resumed" in resumed.err
     assert train(pairs, "-o", out, *SETTINGS, "--overwrite", "-q").code == 0
     assert train(pairs, "-o", tmp_path / "space.pth", *SETTINGS).err.startswith("Error: ")
+
+
+def test_sharp_pictures_alone_are_no_pairs_and_what_to_do_with_them_is_said(train, tmp_path, pairs):
+    (pairs / "sharp").rename(tmp_path / "KODAK set")
+    done = train(tmp_path / "KODAK set", "-o", tmp_path / "a.safetensors", *SETTINGS)
+    assert done.code == 2
+    assert "holds no pairs of sharp and blurry pictures" in done.err
+    words = shlex.split(done.err.strip().removesuffix(".").rpartition(" by ")[2])
+    assert words == ["--sharp", str(tmp_path / "KODAK set"), "--kernels", "trajectories"]
+    assert train(*words, "-o", tmp_path / "a.safetensors", *SETTINGS).code == 0
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_empty_folders_and_folders_without_pairs(tmp_path):
     with pytest.raises(UsageError, match="holds no pairs"):
         find_pairs([tmp_path])
     picture(tmp_path / "b" / "1.png")
-    with pytest.raises(UsageError, match="the names of a/ and b/ do not say which is sharp"):
+    with pytest.raises(UsageError, match="the names of a/ and b/ do not say which is sharp; rename them"):
         find_pairs([tmp_path])
     (tmp_path / "c" / "blur").mkdir(parents=True)
     picture(tmp_path / "c" / "sharp" / "1.png")

@@ -208,6 +208,7 @@ def test_sources_that_contradict_or_do_not_fit_are_refused(tmp_path, pairs):
     for sources, settings, message in (
         (Sources(pairs=(pairs,), sharp=(pairs,)), {}, "both named"),
         (Sources(), {}, "No pictures are named"),
+        (Sources(pairs=(pairs / "sharp",)), {}, r"on the fly by --sharp \S+pairs/sharp --kernels trajectories\."),
         (Sources(pairs=(pairs,)), {"crop": 64}, r"0\.png: is 44 x 40 pixels, and a crop of 64 pixels needs 64"),
         (Sources(sharp=(pairs / "sharp",)), {"crop": 40}, "a crop of 40 pixels and the kernel around it need 46"),
         (Sources(sharp=(Path("textures"),)), {"texture_side": 64, "crop": 60}, "set --texture-side 66"),
