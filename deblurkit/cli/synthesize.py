@@ -134,7 +134,8 @@ def synthesize(
     if manifest is None and not images:
         raise UsageError("synthesize: no picture is named; give sharp pictures, or folders of them")
     from deblurkit.cli.batch import Batch
-    from deblurkit.devices import choose_device, set_threads
+    from deblurkit.cli.device import named_device
+    from deblurkit.devices import set_threads
     from deblurkit.kernel_space.pairs import find_pairs
     from deblurkit.kernel_space.replay import replay
     from deblurkit.kernel_space.samples import Workshop, sha256
@@ -143,7 +144,7 @@ def synthesize(
     from deblurkit.nets.kernel_space.header import space_path
     from deblurkit.nets.kernel_space.weights import load_space
 
-    place = choose_device(device)
+    place = named_device(device)
     set_threads(1, 0)  # a sum over several threads may differ in its last bit, and the files are to be the same again
     net = load_space(space or Path()).to(place)
     workshop = Workshop(net, sha256(space_path(space or Path())), out, overwrite or resume)

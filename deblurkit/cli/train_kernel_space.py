@@ -124,7 +124,7 @@ def train_kernel_space(
     from deblurkit.kernel_space.reports import Outputs
     from deblurkit.kernel_space.world import World, launched
 
-    world = World(_device(params, launched()))
+    world = World(_device(params, launched(), None if "device" in ctx.meta.get(_META, {}) else file))
     try:
         outputs = Outputs(out)
         with console.Interruption() as interruption, Reporter(outputs, world, quiet=quiet) as reporter:
@@ -186,18 +186,19 @@ def _paths(key: str, value: object, file: Path) -> tuple[Path, ...]:
     return tuple(Path(name) if name == words.get(key) else file.parent / Path(name).expanduser() for name in names)
 
 
-def _device(params: TrainParams, processes: int) -> Any:
+def _device(params: TrainParams, processes: int, file: Path | None) -> Any:
     """The device of this process: under a launcher each process of a machine takes the next one."""
     import torch
 
-    from deblurkit.devices import choose_device, set_threads
+    from deblurkit.cli.device import named_device
+    from deblurkit.devices import set_threads
 
     name = params.device
     if processes > 1 and name in ("auto", "cuda"):
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     if processes == 1 or params.threads:
         set_threads(params.threads, params.batch * params.crop**2 * 16)
-    return choose_device(name)
+    return named_device(name, file)
 
 
 def _agreed(world: World, prepare: Any) -> Training | None:

@@ -109,8 +109,9 @@ def transfer_blur(
         raise UsageError("transfer-blur: no picture is named; give those to blur by --to")
     from deblurkit.cli import console
     from deblurkit.cli.batch import Batch, find_jobs
+    from deblurkit.cli.device import named_device
     from deblurkit.cli.options import Options
-    from deblurkit.devices import choose_device, set_threads
+    from deblurkit.devices import set_threads
     from deblurkit.kernel_space.pairs import Pair, read_pair
     from deblurkit.kernel_space.transfer import (
         agreement,
@@ -123,7 +124,7 @@ def transfer_blur(
     )
     from deblurkit.nets.kernel_space.weights import load_space
 
-    place = choose_device(device)
+    place = named_device(device)
     batch = Batch()
     options = Options(out=out, overwrite=overwrite, resume=False, record=None, json=json_, dry_run=False, quiet=False)
     jobs = find_jobs(targets, options, batch, WORD)

@@ -251,6 +251,7 @@ def test_what_a_replay_refuses(deblurkit, album):
     ("args", "text"),
     [
         (("in", "-o", "out"), "where the blurs come from"),
+        (("in", "-o", "out", "--random", "--device", "abacus"), "Error: --device: 'abacus' is no device"),
         (("in", "-o", "out", "--random", "--pairs", "set"), "one of the three"),
         (("-o", "out", "--pairs", "set"), "no picture is named"),
         (("in", "-o", "out", "--random"), "does not know how its codes are distributed"),

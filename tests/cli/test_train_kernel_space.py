@@ -97,6 +97,8 @@ def test_sharp_pictures_alone_are_no_pairs_and_what_to_do_with_them_is_said(trai
         ([], "No pictures are named"),
         (["nowhere"], "nowhere: does not exist"),
         (["--itertions", "3"], "--iterations"),
+        (["--sharp", "textures", "--device", "toaster"], "Error: --device: 'toaster' is no device"),
+        (["--sharp", "textures", "--device", "meta"], "Error: --device: 'meta' is not supported"),
         (["--lr", "-1"], "must be a finite number with x>0"),
         (["--sharp", "textures", "--kernels", "nowhere.npy"], "nowhere.npy: does not exist"),
         (["somewhere", "--kernels", "trajectories"], "--kernels: blur sharp pictures"),
@@ -131,6 +133,16 @@ def test_a_file_has_sources_and_settings_and_flags_beat_it(tmp_path):
         file.write_text(text)
         with pytest.raises(ConfigError, match=message):
             read_settings(file, Sources(), {})
+
+
+def test_a_device_of_a_file_is_told_by_its_key(train, tmp_path):
+    file = tmp_path / "train.toml"
+    file.write_text("device = 'toaster'\n")
+    args = ("--sharp", "textures", "--config", file, "-o", tmp_path / "a.safetensors")
+    done = train(*args)
+    assert done.err.startswith("Error: device: 'toaster' is no device")
+    assert done.err.endswith(f"({file})\n")
+    assert train(*args, "--device", "grill").err.startswith("Error: --device: 'grill' is no device")
 
 
 def start(*args, launcher=(), **environment) -> subprocess.Popen[str]:

@@ -165,7 +165,10 @@ def test_one_bad_picture_does_not_stop_the_others(deblurkit, album):
         (("--from", "sharp.png", "absent.png", "--to", "to/colour.png"), "absent.png"),
         (("--from", "sharp.png", "to/colour.png", "--to", "to/colour.png"), "differ in size"),
         (("--from", "sharp.png", "blurry.png", "--to", "to", "--space", "sharp.png"), "cannot be read|no kernel space"),
-        (("--from", "sharp.png", "blurry.png", "--to", "to", "--device", "abacus"), "no device"),
+        (
+            ("--from", "sharp.png", "blurry.png", "--to", "to", "--device", "abacus"),
+            "Error: --device: 'abacus' is no device",
+        ),
         (("--from", "sharp.png", "blurry.png", "--to", "to", "--strength", "-1"), "strength"),
         (("--to", "to/colour.png"), "--from"),
         (("--from", "sharp.png", "--to", "to/colour.png"), "two pictures"),
