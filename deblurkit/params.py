@@ -235,7 +235,7 @@ class Parameter:
 
 
 def fields_of(cls: type[Params]) -> tuple[Parameter, ...]:
-    """Return the parameters of a `Params` class in the order of their declaration (inherited ones first).
+    """Return the parameters of a `Params` class in the order of their declaration, inherited ones last.
 
     Raises:
         TypeError: If the class is not a frozen dataclass deriving from `Params`.
@@ -340,7 +340,9 @@ def at(place: str) -> str:
 @cache
 def _fields_of(cls: type[Params]) -> tuple[Parameter, ...]:
     hints = get_type_hints(cls)
-    return tuple(_declared(cls.__name__, field.name, hints[field.name], field) for field in dataclasses.fields(cls))
+    depth = {name: i for i, one in reversed([*enumerate(cls.__mro__)]) for name in inspect.get_annotations(one)}
+    fields = sorted(dataclasses.fields(cls), key=lambda field: depth[field.name])
+    return tuple(_declared(cls.__name__, field.name, hints[field.name], field) for field in fields)
 
 
 def _declared(owner: str, name: str, annotation: Any, field: object) -> Parameter:
