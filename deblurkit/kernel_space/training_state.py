@@ -13,6 +13,8 @@ from torch import Tensor
 
 from deblurkit.errors import UsageError
 from deblurkit.files import atomic_write
+from deblurkit.kernel_space.settings import WITHOUT_INFLUENCE, TrainParams
+from deblurkit.params import plain
 
 FORMAT = "deblurkit-kernel-space-training"
 
@@ -74,6 +76,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(**content)
     except TypeError as error:
         raise UsageError(f"{path}: is a checkpoint of another version; train anew with --overwrite.") from error
+
+
+def lasting_settings(params: TrainParams, processes: int, fingerprint: str) -> dict[str, Any]:
+    """What a continuation must have in common with its beginning.
+
+    Args:
+        params: The settings.
+        processes: How many train together.
+        fingerprint: Of the data.
+    """
+    kept = {name: value for name, value in plain(params).items() if name not in WITHOUT_INFLUENCE}
+    batches = {
+        "batch x processes": params.batch * processes,
+        "kernel_batch x processes": params.kernel_batch * processes,
+    }
+    return {**kept, **batches, "data": fingerprint}
 
 
 def check_same_settings(former: Mapping[str, Any], present: Mapping[str, Any], path: Path) -> None:
