@@ -53,6 +53,7 @@ class Material:
         kernels: Kernels for the steps on kernels alone.
         description: In words, for the card of the space.
         fingerprint: By which the same data is recognised.
+        content: How much there is, in words.
     """
 
     training: Data | None
@@ -60,6 +61,7 @@ class Material:
     kernels: KernelSource
     description: str
     fingerprint: str
+    content: str
 
 
 def new_space(params: TrainParams) -> KernelSpace:
@@ -148,7 +150,10 @@ def find_material(sources: Sources, params: TrainParams, space: KernelSpace, war
         validation = _pair_data(_checked_pairs(sources.validation, params), params, limit / 4, warn, flips=False)
     names = [*(training.names if training else ()), "", *(validation.names if validation else ()), "", *kernels.names]
     digest = hashlib.blake2b("\n".join(names).encode(), digest_size=12).hexdigest()
-    return Material(training, validation, kernels, _describe(sources, training), digest)
+    parts = [(training, "to train on"), (validation, "held out")]
+    counts = [f"{data.content} {purpose}" for data, purpose in parts if data is not None]
+    content = ", ".join([*counts, f"kernels from {_sources(kernels)}"])
+    return Material(training, validation, kernels, _describe(sources, training), digest, content)
 
 
 def _from_pairs(sources: Sources, params: TrainParams, limit: float, warn: Warn) -> tuple[Data | None, Data | None]:
@@ -226,6 +231,11 @@ def _check_sizes(paths: Sequence[Path], facts: Facts, side: int, crop: int) -> N
                 f"{path}: is {width} x {height} pixels, and {why} {'needs' if side == crop else 'need'} {side}; set "
                 "a smaller --crop, or leave it out."
             )
+
+
+def _sources(kernels: KernelSource) -> str:
+    """What kernels come from, by name where it is one thing."""
+    return kernels.names[0] if len(kernels.names) == 1 else f"{len(kernels.names)} sources"
 
 
 def _describe(sources: Sources, training: Data | None) -> str:

@@ -202,6 +202,7 @@ class Training:
             running=running,
             history=self.history,
             seconds=self.seconds,
+            content=self.material.content,
         )
         self.keeper.keep_state(checkpoint)
 
@@ -216,7 +217,8 @@ class Training:
         """
         path = self.outputs.state
         checkpoint = read_checkpoint(path)
-        check_same_settings(checkpoint.settings, self._settings(), path)
+        contents = (checkpoint.content, self.material.content)
+        check_same_settings(checkpoint.settings, self._settings(), path, contents=contents)
         try:
             self.space.load_state_dict(checkpoint.space)
             self.step = checkpoint.step

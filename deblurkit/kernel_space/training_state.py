@@ -17,6 +17,8 @@ from deblurkit.kernel_space.settings import WITHOUT_INFLUENCE, TrainParams
 from deblurkit.params import plain
 
 FORMAT = "deblurkit-kernel-space-training"
+DATA = "data"
+"""Among the settings: the fingerprint of the data."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Checkpoint:
         running: Sum of the losses since the last line of the log, and how many they are.
         history: (step, mean loss) of every line of the log.
         seconds: Time spent.
+        content: How much data there is, in words; empty in old files.
     """
 
     step: int
@@ -44,6 +47,7 @@ class Checkpoint:
     running: tuple[float, int] = (0.0, 0)
     history: list[tuple[int, float]] = field(default_factory=list)
     seconds: float = 0.0
+    content: str = ""
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -91,19 +95,38 @@ def lasting_settings(params: TrainParams, processes: int, fingerprint: str) -> d
         "batch x processes": params.batch * processes,
         "kernel_batch x processes": params.kernel_batch * processes,
     }
-    return {**kept, **batches, "data": fingerprint}
+    return {**kept, **batches, DATA: fingerprint}
 
 
-def check_same_settings(former: Mapping[str, Any], present: Mapping[str, Any], path: Path) -> None:
-    """Refuse to continue a training under other settings: its result would be that of neither.
+def check_same_settings(
+    former: Mapping[str, Any], present: Mapping[str, Any], path: Path, *, contents: tuple[str, str] = ("", "")
+) -> None:
+    """Refuse to continue a training under other settings or on other data: its result would be that of neither.
+
+    Args:
+        former: Settings of the checkpoint.
+        present: Settings now.
+        path: The checkpoint, for the message.
+        contents: How much data there was and is, in words.
 
     Raises:
         UsageError: Naming what differs.
     """
     differing = [name for name in sorted({*former, *present}) if former.get(name) != present.get(name)]
-    if differing:
-        shown = "; ".join(f"{name}: {former.get(name)}, now {present.get(name)}" for name in differing[:4])
+    causes = []
+    if settings := [name for name in differing if name != DATA]:
+        shown = "; ".join(f"{name}: {former.get(name)}, now {present.get(name)}" for name in settings[:4])
+        causes.append(f"under other settings ({shown})")
+    if DATA in differing:
+        causes.append(f"with other pictures, pairs or kernels ({_change(*contents)})")
+    if causes:
         raise UsageError(
-            f"{path}: was trained under other settings ({shown}); resume with the former ones, or train anew with "
-            "--overwrite."
+            f"{path}: was trained {' and '.join(causes)}; resume with the former ones, or train anew with --overwrite."
         )
+
+
+def _change(former: str, present: str) -> str:
+    """How data changed, in words."""
+    if former == present:
+        return "as many as now, of other names or in another order"
+    return f"{former}; now {present}" if former else f"now {present}"

@@ -145,8 +145,21 @@ def test_resuming_under_other_settings_or_data_is_refused(tmp_path, pairs):
         Run(out, sources, iterations=1, kernel_iterations=1, lr=0.1, resume=True)
     (pairs / "sharp" / "0.png").unlink()
     (pairs / "blur" / "0.png").unlink()
-    with pytest.raises(UsageError, match="data: "):
+    was = r"2 pairs to train on, 2 pairs held out, kernels from trajectories-7"
+    now = r"2 pairs to train on, 1 pairs held out, kernels from trajectories-7"
+    with pytest.raises(
+        UsageError, match=rf"was trained with other pictures, pairs or kernels \({was}; now {now}\); resume with the"
+    ):
         Run(out, sources, iterations=1, kernel_iterations=1, resume=True)
+    with pytest.raises(UsageError, match=r"other settings \(lr: 0.003, now 0.1\) and with other pictures"):
+        Run(out, sources, iterations=1, kernel_iterations=1, lr=0.1, resume=True)
+    (pairs / "sharp" / "1.png").rename(pairs / "sharp" / "0.png")
+    (pairs / "blur" / "1.png").rename(pairs / "blur" / "0.png")
+    Run(tmp_path / "c.safetensors", sources, iterations=1, kernel_iterations=1).finish()
+    (pairs / "sharp" / "0.png").rename(pairs / "sharp" / "1.png")
+    (pairs / "blur" / "0.png").rename(pairs / "blur" / "1.png")
+    with pytest.raises(UsageError, match=r"kernels \(as many as now, of other names or in another order\)"):
+        Run(tmp_path / "c.safetensors", sources, iterations=1, kernel_iterations=1, resume=True)
     with pytest.raises(UsageError, match="nothing to resume"):
         Run(tmp_path / "b.safetensors", sources, resume=True)
 
@@ -297,6 +310,17 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path):
     assert read_checkpoint(path).step == 3
     assert read_checkpoint(path).best == -math.inf
     check_same_settings({"a": 1}, {"a": 1}, path)
+
+
+def test_a_checkpoint_without_counts_of_its_data_is_read_and_compared(tmp_path):
+    path = tmp_path / "a.last.pt"
+    write_checkpoint(path, Checkpoint(3, {"w": torch.ones(1)}, {}, {"data": "a"}))
+    old = torch.load(path, weights_only=True)
+    del old["content"]
+    torch.save(old, path)
+    assert read_checkpoint(path).content == ""
+    with pytest.raises(UsageError, match=r"pictures, pairs or kernels \(now 3 pairs to train on\)"):
+        check_same_settings({"data": "a"}, {"data": "b"}, path, contents=("", "3 pairs to train on"))
 
 
 def test_durations_are_told_in_hours():
