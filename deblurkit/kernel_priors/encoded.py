@@ -18,6 +18,7 @@ from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace, S
 from deblurkit.nets.kernel_space.weights import load_space
 from deblurkit.nets.untrained import UntrainedNetworks
 from deblurkit.ops.convolve import convolve_valid
+from deblurkit.ops.filter_flow import filter_flow
 from deblurkit.ops.resample import resample_kernel
 from deblurkit.ops.simplex import normalise
 
@@ -54,13 +55,13 @@ class Encoded(KernelPrior[EncodedParams]):
         self.dimensions = dimensions
         self.code: nn.Parameter | None = None
         self.networks: UntrainedNetworks | None = None
+        self._given: tuple[Tensor, Tensor] | None = None
+        self._drawn: Tensor | None = None
         if params.code == "free":
             self.code = nn.Parameter(self._first_code(observation.y) / params.pace)
         else:
             self._draw_networks(observation.y)
             self._fit_code(self._mean_code(observation.y))
-        self._given: tuple[Tensor, Tensor] | None = None
-        self._drawn: Tensor | None = None
 
     @property
     def space(self) -> KernelSpace:
@@ -118,15 +119,24 @@ class Encoded(KernelPrior[EncodedParams]):
         return max(1.0, max(self.size) / self.convolutional.window)
 
     def blur(self, x: Tensor) -> Tensor:
-        """F(x, k): valid convolution with :meth:`kernel`, or whatever else the operator does."""
-        return convolve_valid(x, self.kernel()) if self.explicit else self.space.blur(x, self.codes())
+        """F(x, k): valid convolution with :meth:`kernel`, or one kernel a tile, or whatever else the operator does."""
+        if self.explicit:
+            return convolve_valid(x, self.kernel())
+        codes = self.codes()
+        if self.params.response or not isinstance(self.space, ConvolutionalSpace):
+            return self.space.blur(x, codes)
+        # the mean code of a training bends tones, and here nobody asked for that
+        kernels = self.space.kernel(codes.movedim(1, -1).reshape(-1, self.dimensions, 1, 1))
+        return filter_flow(x, kernels.view(self.batch, *self.grid, *self.size))
 
     def energy(self) -> Tensor:
         """``penalty`` times the Euclidean norm of the code (Tran et al., published code), (B,)."""
         if not self.params.penalty:
             return super().energy()
         # the blur of the same step has asked the networks already
-        codes, self._drawn = self.codes() if self._drawn is None else self._drawn, None
+        codes, self._drawn = self._drawn, None
+        if codes is None or codes.requires_grad != torch.is_grad_enabled():
+            codes, self._drawn = self.codes(), None
         return self.params.penalty * codes.flatten(1).norm(dim=1)
 
     def fit(self, kernel: Tensor) -> None:
@@ -200,6 +210,7 @@ class Encoded(KernelPrior[EncodedParams]):
             adam.zero_grad(set_to_none=True)
             (self.codes() - code).square().mean().backward()
             adam.step()
+        self._drawn = None  # of weights that have moved since
 
 
 def faint_cut(kernel: Tensor) -> Tensor:

@@ -81,6 +81,11 @@ def test_a_space_without_a_convolution_has_no_kernel(paper_file):
     assert spec.narrowed(EncodedParams(space=paper_file)).offers == {"parameters", "energy"}
 
 
+def test_tiles_are_refused_where_the_space_has_a_grid_of_its_own(paper_file):
+    with pytest.raises(UsageError, match=r"kernel_prior\.tiles: the preset 'paper' of .* leave tiles out"):
+        offers(EncodedParams(space=paper_file, tiles=2))
+
+
 # the start
 
 
@@ -258,8 +263,8 @@ def test_blur_is_convolution_with_the_kernel_it_shows(build):
     )
 
 
-@pytest.mark.parametrize("how", [{"tiles": 2}, {"response": True}, {"tiles": 3, "response": True}])
-def test_with_tiles_or_response_the_space_itself_blurs(build, how):
+@pytest.mark.parametrize("how", [{"response": True}, {"tiles": 3, "response": True}])
+def test_with_the_response_the_space_itself_blurs(build, how):
     prior = build(size=(21, 5), batch=2, **how)
     assert not prior.explicit
     assert prior.margin == (4, 4), "the space's window, whatever was asked for"
@@ -268,6 +273,18 @@ def test_with_tiles_or_response_the_space_itself_blurs(build, how):
     assert prior.codes().shape == (2, 42, side, side)
     x = cartoon(2, 1, (56, 64))
     torch.testing.assert_close(prior.blur(x), prior.space.blur(x, prior.codes()))
+
+
+def test_tiles_alone_do_not_bend_the_tones_whatever_the_mean_code_says(build):
+    prior = build(tiles=2, batch=2)
+    measured = prior.convolutional.measured
+    assert bool(prior.codes()[:, measured:].any()), "the training's mean camera is not a linear one"
+    flat = torch.full((2, 3, 56, 64), 0.3)
+    torch.testing.assert_close(prior.blur(flat), torch.full((2, 3, 48, 56), 0.3))
+    prior.blur(cartoon(2, 1, (56, 64))).square().sum().backward()
+    slope = prior.code.grad.abs().amax((0, 2, 3))
+    assert float(slope[:measured].max()) > 0
+    assert not slope[measured:].any()
 
 
 def test_tiles_have_kernels_of_their_own(build):
@@ -323,6 +340,23 @@ def test_energy_is_the_weighted_norm_of_the_code(build, code):
     prior.energy().sum().backward()
     assert any(p.grad is not None and bool(p.grad.any()) for p in prior.parameters())
     assert torch.equal(build(batch=2, fit_steps=0, code=code).energy(), torch.zeros(2))
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_energy_has_slopes_after_a_fit_after_showing_and_after_a_step(build, tiles):
+    prior = build(code="network", penalty=0.3, perturbation=0.0, fit_steps=2, tiles=tiles)
+    prior.fit(curved_kernel((9, 9)))
+    x = cartoon(1, 1, (56, 64))
+    for _ in range(2):
+        before = prior.energy()
+        torch.autograd.grad(before.sum(), list(prior.parameters()))
+        with torch.no_grad():
+            prior.blur(x)  # as a caller does who draws a picture of it
+        torch.testing.assert_close(prior.energy(), before)
+        assert prior.energy().requires_grad
+        with torch.no_grad():
+            prior.blur(x)
+            assert not prior.energy().requires_grad
 
 
 # closed forms
