@@ -168,12 +168,14 @@ def test_an_unknown_preset():
         build_space("huge", {})
 
 
+NUMBERS = b'{"__metadata__":{"format":"deblurkit-kernel-space","version":"1","config":5,"preset":7}}'
 NONE = {
     "empty": b"",
     "text": b"no weights at all, but a longer text",
     "html": b"<!DOCTYPE html><html><body>not found</body></html>",
     "no object": (2).to_bytes(8, "little") + b"[]",
     "odd metadata": (18).to_bytes(8, "little") + b'{"__metadata__":5}',
+    "numbers for text": (len(NUMBERS)).to_bytes(8, "little") + NUMBERS,
     "no json": (4).to_bytes(8, "little") + b"{{{{",
     "deep": (200_000).to_bytes(8, "little") + b"[" * 200_000,
     "endless": b"\xff" * 64,

@@ -84,7 +84,9 @@ def read_header(path: Path) -> Header:
     except (ValueError, RecursionError):
         document = {}
     metadata = document.get("__metadata__") if isinstance(document, dict) else None
-    return Header.of(metadata if isinstance(metadata, dict) else {}, path)
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        metadata = {}
+    return Header.of(metadata, path)
 
 
 def space_path(path: Path) -> Path:
