@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -148,6 +149,34 @@ def test_saturation_is_explained_better_than_by_a_linear_camera(space, kernels):
     linear.decoder.load_state_dict(space.decoder.state_dict())
     linear.eval().requires_grad_(False)
     assert psnr(again, cut(blurry)) > psnr(linear.blur(sharp, linear.encode(sharp, blurry)), cut(blurry)) + 3
+
+
+def test_codes_stay_among_those_that_the_decoder_knows(space, kernels):
+    x = smooth_pictures(2, 140, 140)
+    ramp = torch.linspace(0, 1, 126)
+    blurry = (1 - ramp) * convolve_valid(x, kernels[20:21]) + ramp * convolve_valid(x, kernels[31:32])
+    trained = copy.deepcopy(space)
+    point = torch.zeros(1, 1, WINDOW, WINDOW)
+    point[..., WINDOW // 2, WINDOW // 2] = 1
+
+    def decode(code):
+        """Far out, where no kernel was in training, nonsense."""
+        return torch.where((code.square().mean(1) > 0.6).view(-1, 1, 1, 1), point, space.decoder(code))
+
+    trained.decoder.forward = decode
+    code = trained.encode(cut(x), blurry)
+    assert (code[:, trained.measured].abs() < 0.2).all()
+    assert psnr(trained.blur(cut(x), code), cut(blurry)) > 36
+
+
+def test_a_linear_camera_is_preferred_to_a_response_that_misleads(space, kernels):
+    sharp, blurry = expose(smooth_pictures(2, 94, 94), kernels[8:9], gamma=torch.tensor([1.6, 1.0]), gain=torch.ones(2))
+    assert space.encode(sharp, blurry)[0, space.measured] > 0.4
+    misled = copy.deepcopy(space)
+    misled.response.residual.last.bias.fill_(-5.0)
+    code = misled.encode(sharp, blurry)
+    assert not code[:, space.measured :].any()
+    assert psnr(misled.blur(sharp, code)[0], cut(blurry)[0]) > 40
 
 
 def test_tiles_follow_a_blur_that_varies(space, kernels):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deblurkit.nets.kernel_space.kernel_decoder import KernelDecoder
-from deblurkit.nets.kernel_space.regression import Blurred, Regression, polish, regress
+from deblurkit.nets.kernel_space.regression import NOISE_FLOOR, Blurred, Regression, polish, regress
 from deblurkit.nets.kernel_space.response import DARKEST, NUMBERS, SATURATED, Response
 from deblurkit.ops.convolve import convolve_valid
 
@@ -27,8 +27,16 @@ FEW = 100
 """Saturated pixels by which the excess light is believed to a half."""
 MOST_EXCESS = 1.5
 """Excess light that is believed at most."""
+SURE = 1e-5
+"""Mean squared error of the re-blurred picture (50 dB) below which no other response is looked for."""
 LEAST_INNER = 16
 """Side in pixels of what must be left of a picture within its border for a response to be found."""
+DISTORTED = 1.2
+"""Misfit, by that of the best kernel of any sign, above which the decoder is said to distort it."""
+CALMER = (10.0, 100.0)
+"""Multiples of the noise that are then assumed, so that the code stays among those that the decoder knows."""
+CALM_STEPS = 8
+"""Conjugate gradient steps for each of them."""
 STEP = 0.01
 """Of finite differences."""
 DIM = 0.1
@@ -58,21 +66,29 @@ def extract_codes(
         numbers = sharp.new_zeros(len(sharp), NUMBERS)
     if numbers is not None:
         return torch.cat([exposure.kernel_code(numbers, response.excess(sharp, numbers)), numbers], 1)
-    numbers = exposure.first_numbers()
-    excess = response.excess(sharp, numbers)
-    code = exposure.kernel_code(numbers, excess)
-    for _ in range(ROUNDS):
-        better, better_excess = exposure.better_numbers(code, numbers, excess)
-        if torch.equal(better, numbers):
-            break
-        numbers, excess = better, better_excess
-        code = exposure.kernel_code(numbers, excess, code)
-    return torch.cat([code, numbers], 1)
+    return exposure.code()
 
 
 def _kernel_code(decoder: KernelDecoder, pair: Blurred, start: Tensor | None = None) -> Tensor:
     system = Regression(pair, *decoder.linear())
-    return polish(system, regress(system) if start is None else start, decoder)
+    if start is not None:
+        system.noise = system.misfit(system.rest(decoder(start))).clamp_min(NOISE_FLOOR)
+        return polish(system, start, decoder)
+    code = regress(system)
+    noise, nothing = system.noise, torch.zeros_like(code)
+    code = polish(system, code, decoder)
+    least = system.misfit(system.rest(decoder(code)))
+    if not (least > DISTORTED * noise).any():
+        return code
+    # no kernel of the space explains the pictures well: what is left is no white noise and drove the code far out
+    for factor in CALMER:
+        system.noise = noise * factor
+        calm = polish(system, system.improve(nothing, system.rest(system.kernel(nothing)), CALM_STEPS), decoder)
+        misfit = system.misfit(system.rest(decoder(calm)))
+        better = misfit < least
+        code = torch.where(better.view(-1, 1), calm, code)
+        least = torch.where(better, misfit, least)
+    return code
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,40 @@ class _Exposure:
     response: Response
     sharp: Tensor
     blurry: Tensor
+
+    def code(self) -> Tensor:
+        """The best code (B, K + NUMBERS) on the way to the response, or a linear camera's if that is better still."""
+        numbers = self.first_numbers()
+        excess = self.response.excess(self.sharp, numbers)
+        code = self.kernel_code(numbers, excess)
+        best, least = torch.cat([code, numbers], 1), self.misfit(code, numbers, excess)
+        for _ in range(ROUNDS):
+            better, better_excess = self.better_numbers(code, numbers, excess)
+            if torch.equal(better, numbers):
+                break
+            numbers, excess = better, better_excess
+            code = self.kernel_code(numbers, excess, code)
+            best, least = self._better_of(best, least, code, numbers, excess)
+        doubtful = best[:, -NUMBERS:].any(1) & (least > SURE)
+        if doubtful.any():
+            linear = torch.zeros_like(numbers)
+            best, _ = self._better_of(best, least, self.kernel_code(linear, None), linear, None)
+        return best
+
+    def _better_of(
+        self, best: Tensor, least: Tensor, code: Tensor, numbers: Tensor, excess: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Codes and their misfits, picture by picture the ones so far or those of another kernel and response."""
+        misfit = self.misfit(code, numbers, excess)
+        better = (misfit < least).view(-1, 1)
+        return torch.where(better, torch.cat([code, numbers], 1), best), torch.minimum(misfit, least)
+
+    def misfit(self, code: Tensor, numbers: Tensor, excess: Tensor | None) -> Tensor:
+        """Mean squared error (B,) of the re-blurred picture; unlike errors in light, that of any response compares."""
+        light = self._blurred_light(self.decoder(code), numbers, excess)
+        again = self.response.picture(light, self._inner(self.sharp), numbers).clamp(0, 1)
+        weight = self._inner(self.trust(None))
+        return (weight * (self._inner(self.blurry) - again).square()).mean((1, 2, 3))
 
     def trust(self, kernel: Tensor | None) -> Tensor:
         """What pixels (B, C, H, W) count for: little where light of unknown strength, that saturated, has come to.
