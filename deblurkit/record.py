@@ -33,6 +33,7 @@ def summary(result: Result, config: Config, *, source: Path, image: Path, kernel
         "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
         "kernel_size": None if result.kernel is None else list(result.kernel.shape[-2:]),
         "restored": result.restored,
+        "kept_start": result.kept_start,
         "attempts": result.attempts,
         "stopped": result.stopped,
         "plan": plan_document(result.plan, config.run.precision),

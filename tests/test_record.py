@@ -53,6 +53,7 @@ def test_the_summary_has_everything(result):
     assert set(made["seconds"]) == {"estimate", "restore", "total"}
     assert made["kernel_size"] == [9, 9]
     assert made["restored"] is True
+    assert made["kept_start"] is False
     assert made["attempts"] == 1
     assert made["stopped"] == ""
     assert made["plan"]["size"] == [48, 56]

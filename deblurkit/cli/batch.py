@@ -217,6 +217,11 @@ def report(
     say = console.note if result.quality.flag == "good" else console.warn
     for reason in result.quality.reasons:
         say(f"{source}: {result.quality.flag}: {reason}")
+    if result.kept_start:
+        console.note(
+            f"{source}: the kernel that the recipe '{config.run.size_recipe}' found stands, since what the estimation "
+            "made of it was no better"
+        )
     if result.stopped:
         console.warn(f"{source}: the estimation ended early ({result.stopped}); the best image so far was written")
     batch.documents.append(summary(result, config, source=job.source, image=job.output.image, kernel=kernel))

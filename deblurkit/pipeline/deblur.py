@@ -40,6 +40,8 @@ class Result:
         quality: What is thought of it.
         plan: What was done.
         restored: Whether the image is the last step's; else it is the estimation's own.
+        kept_start: Whether the kernel is still the one that another recipe found to start from, as what the estimation
+            made of it was no better.
         history: Points of the loss curve of the attempt that was kept.
         attempts: How many attempts were made.
         stopped: Why the estimation ended early (``interrupted``, ``time budget``, ``diverged``), or empty.
@@ -51,6 +53,7 @@ class Result:
     quality: Quality
     plan: Plan
     restored: bool
+    kept_start: bool
     history: list[dict[str, float]]
     attempts: int
     stopped: str
@@ -105,6 +108,7 @@ def deblur(
         quality=best.quality,
         plan=plan,
         restored=best.restored,
+        kept_start=kernel is not None and kernel is plan.start,
         history=best.estimate.history,
         attempts=attempts,
         stopped=best.estimate.stopped,

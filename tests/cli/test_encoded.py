@@ -169,6 +169,17 @@ def test_it_deblurs_and_writes_its_kernel(deblurkit, picture, compact_file, prio
     assert done.out == f"{picture.with_name('a.deblurred.png')}\n"
 
 
+def test_a_result_that_is_the_starting_kernel_s_is_told(deblurkit, picture, compact_file):
+    done = deblurkit(
+        *("run", str(picture), "--image-prior", "identity", "--kernel-prior", "encoded", *SMALL, "--json"),
+        *("--kernel-prior.space", str(compact_file), "--optimizer.iterations", "2", "--optimizer.kernel-lr", "0.5"),
+    )
+    assert done.code == 0, done.err
+    (image,) = json.loads(done.out)["images"]
+    assert image["kept_start"] is True
+    assert "the kernel that the recipe 'fast' found stands" in done.err
+
+
 def test_without_a_kernel_none_is_written(deblurkit, picture, paper_file):
     done = deblurkit(
         *("run", str(picture), "--image-prior", "identity", "--kernel-prior", "encoded", *SMALL, "--json"),

@@ -205,10 +205,17 @@ def test_a_kernel_that_was_given_stands_unless_gradients_do_better(make, scouted
     result = deblur(picture(), astray)
     assert result.restored
     assert torch.equal(result.kernel, FOUND)
+    assert result.kept_start, "and nobody takes it for the work of these parts"
     assert result.history, "what was tried is still told"
     alone = deblur(picture(), make(optimizer__kernel_lr=0.5, optimizer__iterations=12, run__start="own"))
     assert alone.kernel is not None
     assert alone.kernel.shape == (1, 1, 9, 9)
+    assert not alone.kept_start
+
+
+def test_a_kernel_that_gradients_made_better_is_theirs(make, scouted, monkeypatch):
+    monkeypatch.setattr(sys.modules["deblurkit.pipeline.attempts"], "better_of", lambda first, other: other)
+    assert not deblur(picture(), make(final__name="hyper-laplacian")).kept_start
 
 
 class Watched(Identity):
