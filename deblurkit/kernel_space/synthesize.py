@@ -13,7 +13,7 @@ from deblurkit.errors import ImageError, RunError, UsageError
 from deblurkit.images import Picture, read_image
 from deblurkit.kernel_space.manifest import MANIFEST, Sample, read_manifest, relative, write_manifest
 from deblurkit.kernel_space.pairs import Pair, find_sharp, read_pair
-from deblurkit.kernel_space.samples import Workshop, sha256, store_code
+from deblurkit.kernel_space.samples import BLUR, SHARP, Workshop, sha256, store_code
 from deblurkit.kernel_space.transfer import reblur_psnr, take_blur
 from deblurkit.nets.kernel_space.space import KernelSpace
 
@@ -144,14 +144,27 @@ def synthesize(
         What came of each.
 
     Raises:
-        UsageError: If a source is missing or empty, the space cannot draw, or the folder holds another synthesis.
+        UsageError: If a source is missing or empty, or lies in the folder of results, the space cannot draw, or that
+            folder holds another synthesis, or the pairs themselves.
     """
+    written = {(workshop.out / kind).resolve() for kind in (SHARP, BLUR)}
+    for path in (path for pair in pairs for path in (pair.sharp, pair.blurry)):
+        if written & {*path.resolve().parents}:
+            raise UsageError(
+                f"{workshop.out}: holds the pairs that blurs are taken from, such as {path}; name another folder with "
+                "-o"
+            )
     if not pairs and workshop.space.statistics is None:
         raise UsageError(
             "--random: this kernel space does not know how its codes are distributed, so nothing can be drawn from it; "
             "name a space with statistics by --space, or give --pairs to take blurs from"
         )
     named = list(named_sources(sources, workshop.out, settings.count))
+    if not named:
+        raise UsageError(
+            f"{workshop.out}: all pictures to blur lie in this folder of results, where none is looked for; name "
+            "another folder with -o"
+        )
     record = settings.record("pairs" if pairs else "random")
     earlier = names_in(workshop.out / MANIFEST) if workshop.overwrite and not resume else set()
     kept = begin(workshop, record, resume=resume)

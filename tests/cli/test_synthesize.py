@@ -201,6 +201,21 @@ def test_one_bad_picture_and_one_bad_pair_do_not_stop_the_rest(deblurkit, album)
     assert "none of the pairs can be used" in none.err
 
 
+def test_the_pairs_that_blurs_are_taken_from_are_not_overwritten(deblurkit, album):
+    before = tree(album / "set")
+    done = deblurkit("synthesize", "set/sharp", "-o", "set", "--pairs", "set", "--overwrite", *SPACE)
+    assert done.code == 2
+    assert "set: holds the pairs that blurs are taken from, such as set/sharp/a.png" in done.err
+    assert tree(album / "set") == before
+    assert not (album / "set" / "manifest.jsonl").exists()
+
+
+def test_a_folder_of_results_around_all_pictures_is_refused(deblurkit, album):
+    done = deblurkit("synthesize", "in", "-o", ".", "--pairs", "set", *SPACE)
+    assert done.code == 2
+    assert ".: all pictures to blur lie in this folder of results" in done.err
+
+
 def test_equal_names_and_results_among_the_sources(deblurkit, album):
     save(album / "more" / "1.png", cartoon(1, 1, (60, 60)))
     args = ("in", "more", "in/1.png", "--pairs", "set", *SPACE)
