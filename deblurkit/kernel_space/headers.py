@@ -66,15 +66,23 @@ def _header(path: Path) -> tuple[tuple[int, int], int]:
             width, height = image.size
             grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;")
             turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            palette = image.mode in ("P", "PA")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: does not exist; check the name.") from error
     except Exception:  # Pillow does not know a few kinds that we read, and raises anything for rubbish
-        try:
-            picture = read_image(path)
-        except DeblurkitError as error:
-            raise ImageError(f"{error} It is part of the training data: replace it, or leave it out.") from error
-        return picture.size, picture.pixels.shape[1]
+        return _decoded(path)
+    if palette:  # whether it is grey is a matter of the colours that its pixels have
+        return _decoded(path)
     return ((width, height) if turned else (height, width)), 1 if grey else 3
+
+
+def _decoded(path: Path) -> tuple[tuple[int, int], int]:
+    """The same from the picture itself."""
+    try:
+        picture = read_image(path)
+    except DeblurkitError as error:
+        raise ImageError(f"{error} It is part of the training data: replace it, or leave it out.") from error
+    return picture.size, picture.pixels.shape[1]
 
 
 def _one_kind(paths: Sequence[Path], channels: Sequence[int], grey: bool) -> int:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from deblurkit.errors import ImageError, UsageError
+from deblurkit.images import read_image
 from deblurkit.kernel_space.headers import check_pairs, check_pictures
 from deblurkit.kernel_space.pairs import Window, find_pairs, find_sharp, read_pair
 
@@ -149,6 +150,17 @@ def test_headers_are_checked_before_any_pixel(tmp_path):
     (tmp_path / "blur" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     with pytest.raises(ImageError, match=r"blur/1\.png: .*leave it out"):
         check_pairs(pairs)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [((90, 90, 90), 1), ((90, 90, 91), 3)])
+def test_a_palette_is_as_grey_as_the_picture_that_is_read(tmp_path, colour, channels):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (20, 24), colour).quantize().save(path)
+    with Image.open(path) as image:
+        assert image.mode == "P"
+    facts = check_pictures([path])
+    assert (facts.channels, facts.sizes) == (channels, ((24, 20),))
+    assert read_image(path).pixels.shape == (1, channels, 24, 20)
 
 
 def test_one_picture_in_colour_among_grey_ones_is_the_one_that_is_named(tmp_path):
