@@ -111,8 +111,8 @@ class Regression:
         return self.pair.blurry - self.pair.blur(kernel)
 
     def misfit(self, rest: Tensor) -> Tensor:
-        """Weighted mean square (B,)."""
-        return (self.pair.weight * rest.square()).sum((1, 2, 3)) / self._counted
+        """Weighted mean square (B,); 1, as bad as can be, where the rest is not finite."""
+        return ((self.pair.weight * rest.square()).sum((1, 2, 3)) / self._counted).nan_to_num(1.0, 1.0)
 
     def improve(self, code: Tensor, rest: Tensor, steps: int) -> Tensor:
         """A code (B, K) that explains the rest of this one as well, by preconditioned conjugate gradients.
@@ -133,7 +133,9 @@ class Regression:
             before = now
             applied = self._back(self.pair.blur(self.kernel(direction) - self.kernel(torch.zeros_like(direction))))
             applied = applied + ridge * direction
-            length = now / (direction * applied).sum(1, keepdim=True).clamp_min(1e-30)
+            curvature = (direction * applied).sum(1, keepdim=True)
+            # rounding can leave none of it on smooth pictures, and then there is nothing to gain in this direction
+            length = torch.where(curvature > 0, now / curvature.clamp_min(1e-30), 0.0)
             code = code + length * direction
             gradient = gradient - length * applied
         return code
