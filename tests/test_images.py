@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -695,3 +697,15 @@ def test_an_input_is_never_a_result(tmp_path):
     for out in (tmp_path, path, link, link / "a.png"):
         with pytest.raises(UsageError, match="is an input"):
             output_paths([path], out)
+
+
+def test_threads_that_read_at_once_leave_pillow_as_it_was(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (400, 300)).save(path)
+    limit = Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(8) as pool:
+        for picture in pool.map(read_image, [path] * 60):
+            assert picture.pixels.shape == (1, 3, 300, 400)
+    assert limit == Image.MAX_IMAGE_PIXELS
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)

@@ -2,9 +2,10 @@
 
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,17 +225,37 @@ def _not_a_picture(path: Path, data: bytes) -> DeblurkitError:
     return UsageError(f"{path}: is {'empty' if not data else 'not a picture'}; {known}.")
 
 
-@contextmanager
-def _pillow() -> Iterator[None]:
-    """Pillow without its own size limit (`_guard` has ours) and without its warnings about odd metadata."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+class _Pillow:
+    """Pillow without its own size limit (`_guard` has ours) and without its warnings about odd metadata.
+
+    Both settings are the whole process's, so threads that read at once share them: the first changes them, the last
+    puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._settings = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._settings.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+                Image.MAX_IMAGE_PIXELS = None
+                self._settings.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+        try:
             yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._settings.close()
+
+
+_pillow = _Pillow()
 
 
 @contextmanager
