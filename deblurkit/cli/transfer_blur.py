@@ -137,7 +137,7 @@ def transfer_blur(
     showing = kernel and has_kernel(net, (sharp.shape[-2], sharp.shape[-1]), tiles=tiles)
     if kernel and not showing:
         console.warn("--kernel: this blur has no single kernel to show, so none is written")
-    jobs = free_jobs(jobs, showing, options.overwrite, batch)
+    jobs = free_jobs(jobs, pair, showing, options.overwrite, batch)
     if not jobs and not json_:
         return batch.code
     taken = take_blur(net, sharp, blurry, tiles=tiles, steps=steps)
@@ -167,12 +167,14 @@ def transfer_blur(
     return batch.code
 
 
-def free_jobs(jobs: Sequence[Job], showing: bool, overwrite: bool, batch: Batch) -> list[Job]:
+def free_jobs(jobs: Sequence[Job], pair: tuple[Path, Path], showing: bool, overwrite: bool, batch: Batch) -> list[Job]:
     """The jobs whose results can be written; the others are noted, before anybody waits for the blur."""
     free: list[Job] = []
     for job in jobs:
         try:
             for path in job.results(showing and not free):  # the kernel stands beside the first result
+                if path.resolve() in {one.resolve() for one in pair}:
+                    raise UsageError(f"{path}: is a picture of the pair that the blur comes from; name another by -o.")
                 check_writable(path, overwrite)
             free.append(job)
         except UsageError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -113,11 +114,16 @@ class Training:
 
     def _leave(self) -> NoReturn:
         """End before the end, with a space where there is none yet."""
+        self._replace_missing_space()
+        self.keeper.log(f"{self._moment()}  interrupted; --resume continues here")
+        raise KeyboardInterrupt
+
+    def _replace_missing_space(self) -> None:
+        """Write the space as it is where there is none, so that something stands for the steps done so far."""
         if self.world.first and not self.outputs.space.exists():
             self.space.eval()
             self.keeper.keep_space(self._moment())
-        self.keeper.log(f"{self._moment()}  interrupted; --resume continues here")
-        raise KeyboardInterrupt
+            self.space.train()
 
     def _one_step(self) -> Tensor:
         params = self.params
@@ -227,9 +233,11 @@ class Training:
             raise UsageError(f"{path}: does not fit this structure; train anew with --overwrite.") from error
         if self.step == self.kernel_steps:
             self.optimizer = self._new_optimizer()
-        self.keeper.best = checkpoint.best
+        # a best space that is gone must not keep later ones from being written
+        self.keeper.best = checkpoint.best if self.outputs.space.exists() else -math.inf
         self.curve.restore(checkpoint.running, checkpoint.history)
         self.seconds = checkpoint.seconds
+        self._replace_missing_space()
         self.keeper.log(f"{self._moment()}  resumed")
 
 

@@ -95,7 +95,7 @@ def deblur(
     components = components or registry()
     parts = Parts.load(config, components)
     frame = observe(y, valid)
-    plan = prepare(frame, parts, components, listener)
+    plan = prepare(frame, parts, components, listener, deadline=deadline)
     frame = frame.to(plan.device)
     best, attempts = best_attempt(frame.crop(*plan.crop), parts, plan, deadline=deadline, listener=listener)
     estimated = time.monotonic()
@@ -124,7 +124,13 @@ def observe(y: Tensor, valid: Tensor | None = None) -> Observation:
 
 
 def prepare(
-    frame: Observation, parts: Parts, components: Registry, listener: Listener = silent, *, scouting: bool = True
+    frame: Observation,
+    parts: Parts,
+    components: Registry,
+    listener: Listener = silent,
+    *,
+    scouting: bool = True,
+    deadline: float = math.inf,
 ) -> Plan:
     """Decide what will be done to a picture.
 
@@ -143,7 +149,7 @@ def prepare(
     size = run.largest_kernel if run.kernel_size == AUTO else int(run.kernel_size)
     sized_by_other = automatic and parts.shows_kernel and not parts.closed_kernel
     asks = sized_by_other or parts.takes_start
-    start = scout(frame, parts, components, listener) if asks and scouting else None
+    start = scout(frame, parts, components, listener, deadline) if asks and scouting else None
     if start is not None and sized_by_other:
         size = needed_window(start, size)
     threads = set_threads(run.threads, features)  # the scout has chosen its own
@@ -160,7 +166,7 @@ def prepare(
     )
 
 
-def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener) -> Tensor:
+def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener, deadline: float) -> Tensor:
     """The kernel (1, 1, h, w) that another recipe finds."""
     run = parts.config.run
     listener(Progress("size"))
@@ -169,7 +175,7 @@ def scout(frame: Observation, parts: Parts, components: Registry, listener: List
     other = Parts.load(resolve(flags, registry=components, recipe=run.size_recipe), components)
     plan = prepare(frame, other, components)
     crop = frame.to(plan.device).crop(*plan.crop)
-    best, _ = best_attempt(crop, other, plan, deadline=math.inf, listener=lambda _: listener(Progress("size")))
+    best, _ = best_attempt(crop, other, plan, deadline=deadline, listener=lambda _: listener(Progress("size")))
     if best.estimate.stopped == "interrupted":
         raise KeyboardInterrupt  # before there is anything to keep
     assert best.estimate.kernel is not None

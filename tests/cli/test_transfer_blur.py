@@ -185,3 +185,12 @@ def test_bad_requests(deblurkit, album, args, text):
 
     assert re.search(text, done.err), done.err
     assert not (album / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["sharp.png", "blurry.png"])
+def test_the_pair_is_never_written_over(deblurkit, album, name):
+    before = Path(name).read_bytes()
+    done = deblurkit(*FROM, "--to", "to/colour.png", "-o", name, "--overwrite")
+    assert done.code == 2
+    assert "is a picture of the pair that the blur comes from" in done.err
+    assert Path(name).read_bytes() == before

@@ -325,3 +325,17 @@ def test_a_checkpoint_without_counts_of_its_data_is_read_and_compared(tmp_path):
 
 def test_durations_are_told_in_hours():
     assert duration(3725.4) == "1:02:05"
+
+
+@pytest.mark.parametrize("stop_at", [0, 21])  # finished, interrupted
+def test_a_space_that_is_gone_is_written_again_on_resume(tmp_path, pairs, stop_at):
+    out, sources = tmp_path / "space.safetensors", Sources(pairs=(pairs,))
+    run = Run(out, sources, stop_at=stop_at)
+    if stop_at:
+        with pytest.raises(KeyboardInterrupt):
+            run.finish()
+    else:
+        run.finish()
+    out.unlink()
+    Run(out, sources, resume=True).finish()
+    assert load_space(out).statistics is not None

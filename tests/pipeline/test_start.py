@@ -61,7 +61,9 @@ def make(compact_file):
 def scouted(monkeypatch):
     """Let the scout find a known kernel at once; return the list of its calls."""
     calls = []
-    monkeypatch.setattr(module, "scout", lambda frame, parts, components, listener: calls.append(parts) or FOUND)
+    monkeypatch.setattr(
+        module, "scout", lambda frame, parts, components, listener, deadline: calls.append(parts) or FOUND
+    )
     return calls
 
 
@@ -347,3 +349,16 @@ def test_its_first_opinion_is_that_of_convolution(make, monkeypatch):
     torch.testing.assert_close(results[0].kernel, results[1].kernel, atol=1e-3, rtol=0)
     torch.testing.assert_close(results[0].image, results[1].image, atol=5e-2, rtol=0)
     assert Convolution.alternative(results) is None
+
+
+def test_the_scout_keeps_to_the_time_budget(make, monkeypatch):
+    asked = []
+
+    def best_attempt(observation, parts, plan, *, deadline, listener):
+        asked.append(deadline)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["deblurkit.pipeline.deblur"], "best_attempt", best_attempt)
+    with pytest.raises(KeyboardInterrupt):
+        plan_of(make(), deadline=12.5)
+    assert asked == [12.5]

@@ -134,24 +134,22 @@ class CompactSpace(ConvolutionalSpace):
             for horizontal in columns
         ]
 
-    def apply_code(self, x: Tensor, code: Tensor, *, window: int | None = None, response: bool = True) -> Tensor:
+    def apply_code(self, x: Tensor, code: Tensor) -> Tensor:
         """F as a valid operation.
 
         Args:
-            x: (B, C, H + w - 1, W + w - 1).
+            x: (B, C, H + window - 1, W + window - 1).
             code: (B, D, gy, gx): one blur, or a grid of them that goes over smoothly.
-            window: w, odd, if the kernels are to be cut to less than the space's window.
-            response: Whether the code's camera response counts; False blurs the picture's numbers as they are.
 
         Returns:
             (B, C, H, W).
         """
-        kernels = self._kernels(code, window)
+        kernels = self._kernels(code)
         if self.training and self.response is not None:
             # kernels teach the decoder what pictures, at their rate, would only spoil; pictures teach the response
             kernels = kernels.detach()
         numbers = code[:, self.measured :].mean((2, 3))
-        if self.response is None or not response:
+        if self.response is None:
             return filter_flow(x, kernels)
         half = kernels.shape[-1] // 2
         excess = self.response.excess(x, numbers) if self.training or numbers[:, 1].any() else None
@@ -175,13 +173,9 @@ class CompactSpace(ConvolutionalSpace):
             code = self.decoder.spoil(code, level * (torch.rand_like(level) < 0.5))
         return (visible_error(self.decoder(code) - kernels) + LEAST_ERROR).log().mean()
 
-    def _kernels(self, code: Tensor, window: int | None) -> Tensor:
+    def _kernels(self, code: Tensor) -> Tensor:
         """Kernels (B, gy, gx, w, w) of codes (B, D, gy, gx)."""
         batch, _, rows, columns = code.shape
         each = code[:, : self.measured].permute(0, 2, 3, 1).reshape(batch * rows * columns, -1)
         kernels = self.decoder(each)
-        if window is not None and window < self.window:
-            cut = (self.window - window) // 2
-            kernels = kernels[..., cut : cut + window, cut : cut + window]
-            kernels = kernels / kernels.sum((-2, -1), keepdim=True).clamp_min(1e-12)
         return kernels.view(batch, rows, columns, *kernels.shape[-2:])

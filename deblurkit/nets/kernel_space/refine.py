@@ -12,8 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deblurkit.nets.kernel_space.kernel_basis import visible_error
-from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
+from deblurkit.nets.kernel_space.space import KernelSpace
 
 TINY = 1e-12
 """Mean squared error (120 dB) that counts as none."""
@@ -53,26 +52,6 @@ def refine(
         return (weights * (space.blur(sharp, tried) - target).square()).sum((1, 2, 3)) / total
 
     return _descend(error, code, steps, lr)
-
-
-def refine_to_kernel(
-    space: ConvolutionalSpace, kernel: Tensor, code: Tensor | None = None, *, steps: int = 100, lr: float = 0.02
-) -> Tensor:
-    """Improve codes by Adam until their kernels are like given ones, as typical photographs show it.
-
-    Args:
-        space: The space; its weights stay as they are.
-        kernel: (B, 1, window, window), >= 0, sum 1.
-        code: Where to start (B, D, 1, 1); None for the space's own encoding.
-        steps: Steps of Adam.
-        lr: First learning rate.
-
-    Returns:
-        The best code on the way (B, D, 1, 1), kernel by kernel.
-    """
-    with torch.no_grad():
-        start = space.encode_kernel(kernel) if code is None else code
-    return _descend(lambda tried: visible_error(space.kernel(tried) - kernel), start, steps, lr)
 
 
 @torch.enable_grad()

@@ -49,10 +49,6 @@ class Blurred:
         counts = inside if weight is None else inside * weight
         return cls(torch.fft.rfft2(sharp - mean, s=grid), blurry - mean, counts.expand(len(sharp), -1, -1, -1), grid)
 
-    def reweighted(self, weight: Tensor) -> Blurred:
-        """The same pictures, of which other pixels count."""
-        return Blurred(self.spectrum, self.blurry, weight, self.grid)
-
     def blur(self, kernel: Tensor) -> Tensor:
         """The sharp picture (less its mean) blurred by (B, 1, w, w), right wherever the weight is not zero."""
         height, width = self.blurry.shape[-2:]
