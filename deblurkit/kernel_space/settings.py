@@ -20,7 +20,9 @@ class TrainParams(Params):
     """How a kernel space is trained: its structure, the two stages, the blur on the fly, the bookkeeping."""
 
     preset: str = param("compact", "Structure of the space: compact, or paper (Tran et al.).")
-    window: int | Literal["auto"] = param("auto", "Side of the kernels in pixels; auto: the preset's.", min=3, odd=True)
+    window: int | Literal["auto"] = param(
+        "auto", "Side of the kernels in pixels; auto: the preset's.", min=3, max=101, odd=True
+    )
     dimensions: int | Literal["auto"] = param("auto", "Length of the code; auto: the preset's.", min=1)
     features: int | Literal["auto"] = param("auto", "Width of the networks; auto: the preset's.", min=1)
     stages: int | Literal["auto"] = param("auto", "Stages of the kernel decoder; auto: the preset's.", min=0)
@@ -48,7 +50,7 @@ class TrainParams(Params):
     grey: bool = param(False, "Turn all pictures into grey.")
     flips: bool = param(True, "Mirror and transpose the pictures at random.")
     kernel_window: int | Literal["auto"] = param(
-        "auto", "Side of random trajectories in pixels; auto: the space's, or 27.", min=3, odd=True
+        "auto", "Side of random trajectories in pixels; auto: the space's, or 27.", min=3, max=101, odd=True
     )
     shift: float = param(3.0, "Largest offset of a random trajectory's centre, in pixels.", min=0.0)
     gamma_share: float = param(
