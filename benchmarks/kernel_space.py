@@ -80,6 +80,13 @@ def control(sharp: Tensor, blurry: Tensor, corrections: int, noise: float = 0.0)
     return nearest_kernel(spectral_ratio(sharp, blurry, WINDOW, regularisation=strength, corrections=corrections))
 
 
+def controls(sharp: Tensor, blurry: Tensor, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
+    """The kernels without learning between two pictures, in the light that the camera saw."""
+    light, seen = sharp**options.gamma, blurry.clamp(0, 1) ** options.gamma
+    for name, corrections in CONTROLS.items():
+        yield name, control(light, seen, corrections, options.noise)
+
+
 def reblur(space: KernelSpace, sharp: Tensor, code: Tensor) -> Tensor:
     """F where WINDOW's border is left out, whatever the space's margin."""
     with torch.no_grad():
@@ -116,8 +123,7 @@ def table_1(space: KernelSpace, options: argparse.Namespace) -> None:
             other_sharp, other_blurry = exposed(other, kernel, options)
             target = inner(other_blurry)
             rows["space"].append(psnr(reblur(space, other_sharp, space.encode(sharp, blurry)), target))
-            for name, corrections in CONTROLS.items():
-                found = control(sharp**options.gamma, blurry.clamp(0, 1) ** options.gamma, corrections, options.noise)
+            for name, found in controls(sharp, blurry, options):
                 rows[name].append(psnr(through_camera(other_sharp, found, options.gamma), target))
             rows["untouched"].append(psnr(inner(other_sharp), target))
         report(f"kernel {number}", rows, columns)
@@ -138,8 +144,7 @@ def table_3(space: KernelSpace, options: argparse.Namespace) -> None:
             rows["space"].append(psnr(reblur(space, sharp, code), target))
             code = refine(space, sharp, blurry, code, steps=options.steps, lr=options.lr)
             rows["refined"].append(psnr(reblur(space, sharp, code), target))
-            for name, corrections in CONTROLS.items():
-                found = control(sharp**options.gamma, blurry.clamp(0, 1) ** options.gamma, corrections, options.noise)
+            for name, found in controls(sharp, blurry, options):
                 rows[name].append(psnr(through_camera(sharp, found, options.gamma), target))
             rows["untouched"].append(psnr(inner(sharp), target))
         report(f"kernel {number}", rows, columns)

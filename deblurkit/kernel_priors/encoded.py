@@ -36,6 +36,9 @@ class Encoded(KernelPrior[EncodedParams]):
     up for what the space cannot express of a kernel that was given, so that gradients start exactly there and move the
     kernel along the family; without a given kernel it is 0.
 
+    Attributes:
+        explicit: Whether the blur is a convolution with :meth:`kernel`.
+
     Raises:
         UsageError: If the space's file is missing or is none.
     """
@@ -48,6 +51,7 @@ class Encoded(KernelPrior[EncodedParams]):
         explicit = isinstance(self.space, ConvolutionalSpace) and params.tiles == 1 and not params.response
         side = 2 * self.space.margin + 1
         super().__init__(params, observation, size=size if explicit else (side, side), generator=generator)
+        self.explicit = explicit
         dimensions, *grid = self.space.code_shape(observation.size)
         if isinstance(self.space, ConvolutionalSpace):
             grid = [params.tiles, params.tiles]
@@ -78,11 +82,6 @@ class Encoded(KernelPrior[EncodedParams]):
     def margin(self) -> tuple[int, int]:
         """Half the kernel, or what the operator removes; 0 where it keeps the size."""
         return self.size[0] // 2, self.size[1] // 2
-
-    @property
-    def explicit(self) -> bool:
-        """Whether the blur is a convolution with :meth:`kernel`."""
-        return isinstance(self.space, ConvolutionalSpace) and self.grid == (1, 1) and not self.params.response
 
     def codes(self) -> Tensor:
         """The codes (B, D, gy, gx)."""
