@@ -58,7 +58,7 @@ VISIBLE = 0.02
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Adam steps that refine the blur on its pair; 40 take half a minute for a pair of 640 x 480 pixels.",
+    help="Adam steps that refine the blur on its pair, such as 40.",
 )
 @click.option(
     "--tiles",
