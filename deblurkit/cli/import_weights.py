@@ -31,7 +31,7 @@ def import_weights(file: Path, out: Path, overwrite: bool) -> None:
     if out.suffix.lower() != SUFFIX:
         raise UsageError(f"{out}: spaces are written as safetensors; name a file that ends in {SUFFIX} with -o")
     check_writable(out, overwrite)
-    from deblurkit.kernel_space.convert import import_space
+    from deblurkit.checkpoints.layouts import import_space
     from deblurkit.nets.kernel_space.weights import save_space
 
     imported = import_space(file)

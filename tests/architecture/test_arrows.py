@@ -20,6 +20,7 @@ FLOORS = [
     ("files",),
     ("ops",),
     ("nets", "images", "kernels"),
+    ("checkpoints",),
     ("core",),
     ("image_priors", "kernel_priors", "data_terms", "optimizers", "kernel_space"),
     ("devices", "metrics", "noise"),

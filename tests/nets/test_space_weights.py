@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from deblurkit.errors import UsageError
-from deblurkit.nets.kernel_space.header import FORMAT, Header, read_header, space_path
+from deblurkit.nets.header import Header
+from deblurkit.nets.kernel_space.header import KERNEL_SPACE, read_header, space_path
 from deblurkit.nets.kernel_space.paper import PaperSpace
 from deblurkit.nets.kernel_space.space import KernelSpace, Statistics
-from deblurkit.nets.kernel_space.weights import build_space, differences, load_space, save_space
+from deblurkit.nets.kernel_space.weights import build_space, load_space, save_space
+from deblurkit.nets.weights import differences
 
 NARROW = {"features": 2, "code": 3, "residual_front": 1, "residual_back": 1, "extractor_blocks": 1}
 
@@ -249,7 +251,7 @@ def test_differences_are_told_in_a_few_words():
 
 
 def test_the_format_is_named():
-    assert Header("paper", {}).metadata()["format"] == FORMAT
+    assert Header("paper", {}).metadata(KERNEL_SPACE)["format"] == KERNEL_SPACE.format
 
 
 def sentence(error, path):

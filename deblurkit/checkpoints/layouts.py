@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from deblurkit.checkpoints.foreign import read_foreign
 from deblurkit.errors import UsageError
-from deblurkit.kernel_space.foreign import read_foreign
 from deblurkit.nets.kernel_space.paper import PaperSpace
 from deblurkit.nets.kernel_space.space import KernelSpace, Statistics
 from deblurkit.nets.kernel_space.unet import HALVINGS
-from deblurkit.nets.kernel_space.weights import differences
+from deblurkit.nets.weights import differences
 
 Weights: TypeAlias = Mapping[str, Any]
 

@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from deblurkit.checkpoints.layouts import LAYOUTS, import_space
 from deblurkit.errors import UsageError
-from deblurkit.kernel_space.convert import LAYOUTS, import_space
 from deblurkit.nets.kernel_space.paper import PaperSpace
 from deblurkit.nets.kernel_space.weights import load_space, save_space
 from deblurkit.nets.seeding import seeded

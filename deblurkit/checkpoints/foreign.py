@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from deblurkit.errors import UsageError
-from deblurkit.nets.kernel_space.header import FORMAT
+from deblurkit.nets.kernel_space.header import KERNEL_SPACE
 
 LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 """How torch.save began its files before version 1.6."""
@@ -132,7 +132,7 @@ def _refuse_pickle(path: Path) -> Any:
 def _read_safetensors(path: Path) -> Any:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("format") == FORMAT:
+            if (file.metadata() or {}).get("format") == KERNEL_SPACE.format:
                 raise UsageError(f"{path}: is a kernel space of deblurkit already; use it as it is")
         return safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
