@@ -67,6 +67,9 @@ class RunParams(Params):
         "auto", "Starts that are always tried, the best is kept; auto: by noise.", min=1
     )
     restarts: int = param(1, "Further starts, tried while the best is bad or collapsed.", min=0)
+    keep: Literal["auto", "last", "best"] = param(
+        "auto", "Step of a gradient optimizer that counts: the last, or that of least loss; auto: by the image prior."
+    )
     polish: int = param(6, "Rounds of last step and closed-form kernel at the end, where the kernel has one.", min=0)
     time_budget: float = param(0.0, "Seconds after which the best so far is taken; 0 never does.", min=0.0)
     seed: int = param(0, "Seed of all random numbers.", min=0, max=2**32 - 1)

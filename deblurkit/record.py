@@ -34,11 +34,29 @@ def summary(result: Result, config: Config, *, source: Path, image: Path, kernel
         "kernel_size": None if result.kernel is None else list(result.kernel.shape[-2:]),
         "restored": result.restored,
         "kept_start": result.kept_start,
+        "synthesised": result.synthesised,
+        "notice": notice(result),
         "attempts": result.attempts,
         "stopped": result.stopped,
         "plan": plan_document(result.plan, config.run.precision),
         "config": settled(config, result.plan).to_json(),
     }
+
+
+def notice(result: Result) -> str:
+    """What whoever looks at a synthesised picture has to know; empty for others."""
+    if not result.synthesised:
+        return ""
+    measures = result.quality.measures
+    facts = []
+    if "residual" in measures:
+        facts.append(f"blurred again it misses the picture by {measures['residual']:.3f}")
+    if "plain_psnr" in measures:
+        facts.append(f"a restoration that invents nothing is {measures['plain_psnr']:.1f} dB from it")
+    return (
+        "the content is synthesised: details, a face's identity among them, may be invented, so never identify anybody "
+        f"by it{' (' if facts else ''}{'; '.join(facts)}{')' if facts else ''}"
+    )
 
 
 def settled(config: Config, plan: Plan) -> Config:

@@ -120,9 +120,14 @@ class ImagePriorSpec(ComponentSpec):
     Attributes:
         last: Preference as the last step of a run whose own image prior does not restore and where nobody names
             another: the highest is taken. Leave it at 0 unless the prior restores well whatever the picture.
+        synthesises: Whether its images can show what was never in front of the camera, as those of a generator do.
+            Results then say so, and keep the prior's own image unless another last step is named.
+        whole: Whether its image is always of the whole picture, so that there is nothing to learn from a crop.
     """
 
     last: int = 0
+    synthesises: bool = False
+    whole: bool = False
 
     kind: ClassVar[Kind] = "image_prior"
     allowed: ClassVar[frozenset[Offer]] = frozenset({Offer.PARAMETERS, Offer.ENERGY, Offer.RESTORE, Offer.FIT})

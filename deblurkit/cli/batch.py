@@ -6,7 +6,7 @@ import json
 import os
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,9 @@ from deblurkit.images import (
     write_image,
 )
 from deblurkit.kernels import write_kernel
-from deblurkit.pipeline import Parts, Progress, Result, deblur, observe, prepare
+from deblurkit.pipeline import Parts, Progress, Result, admitted, deblur, observe, prepare
 from deblurkit.pipeline.cost import expect
-from deblurkit.record import cost_document, plan_document, record_files, summary, write_record
+from deblurkit.record import cost_document, notice, plan_document, record_files, summary, write_record
 from deblurkit.registry import registry
 
 if TYPE_CHECKING:
@@ -192,7 +192,12 @@ def deblur_file(
 
         result = deblur(picture.pixels, config, valid=opaque(picture), listener=listen)
     with interruption.postponed():
-        notes = [*picture.notes, *write_image(job.output.image, result.image, picture, overwrite)]
+        notes = list(picture.notes)
+        if result.image.shape[-2:] != picture.size:
+            height, width = result.image.shape[-2:]
+            notes.append(f"the image prior '{config.image_prior.name}' made it a picture of {width}x{height} pixels")
+            picture = replace(picture, alpha=None)  # which belongs to another frame
+        notes += write_image(job.output.image, result.image, picture, overwrite)
         kernel = result.kernel if result.kernel is not None and bool(result.kernel.isfinite().all()) else None
         if kernel is not None:
             write_kernel(job.output.kernel, job.output.kernel_picture, kernel, overwrite)
@@ -222,6 +227,8 @@ def report(
             f"{source}: the kernel that the recipe '{config.run.size_recipe}' found stands, since what the estimation "
             "made of it was no better"
         )
+    if result.synthesised:
+        console.warn(f"{source}: {notice(result)}")
     if result.stopped:
         console.warn(f"{source}: the estimation ended early ({result.stopped}); the best image so far was written")
     batch.documents.append(summary(result, config, source=job.source, image=job.output.image, kernel=kernel))
@@ -247,7 +254,7 @@ def show_plans(jobs: Sequence[Job], config: Config, parts: Parts, options: Optio
     for job in jobs:
         try:
             picture = read_picture(job.source)
-            frame = observe(picture.pixels, opaque(picture))
+            frame = observe(*admitted(picture.pixels, opaque(picture), parts))
             plan = prepare(frame, parts, registry(), scouting=False)
             document = plan_document(plan, parts.config.run.precision)
             cost = expect(frame, parts, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import torch
@@ -66,6 +67,44 @@ class ImagePrior(nn.Module, Generic[P]):
     def fit(self, x: Tensor) -> None:
         """Start from this latent image, (B, C, H + 2 my, W + 2 mx) (offer ``fit``)."""
         raise NotImplementedError
+
+    @classmethod
+    def admit(cls, params: P, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture as this prior takes it, before anything else is done to it.
+
+        A prior whose pictures are of one size and alignment brings the picture there, or refuses it; the result of the
+        run then has that size. The default takes any picture as it is.
+
+        Args:
+            params: The prior's parameters.
+            y: The blurry picture (1, C, H, W) in [0, 1].
+            valid: (1, 1, H, W), 1 where a pixel was observed.
+
+        Raises:
+            RunError: If the prior cannot take the picture, with what to do about it.
+            UsageError: If a file that the parameters name is not what it should be.
+        """
+        del params
+        return y, valid
+
+    def believed(self, observation: Observation) -> Observation:
+        """The observation, with the mask at 0 where this prior's image cannot explain it; all of it by default."""
+        return observation
+
+    def project(self) -> None:
+        """Bring the parameters back to where they may be; optimizers call it after every update of theirs."""
+
+    def refine(self, objective: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """A last phase of the prior's own, after the optimizer's, in which the blur stays as it was found.
+
+        Args:
+            objective: The loss, a scalar, of a latent image; differentiable.
+
+        Yields:
+            The loss, detached, of the image before each update. The default has no such phase.
+        """
+        del objective
+        yield from ()
 
     @classmethod
     def restarted(cls, params: P, attempt: int) -> P:

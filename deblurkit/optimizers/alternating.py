@@ -6,19 +6,19 @@ and the alternating variant of SelfDeblur (Ren et al., CVPR 2020, algorithm 1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deblurkit.core import Optimizer, Problem, Step
 from deblurkit.core.image_prior import ROUGH
 from deblurkit.ops.simplex import short_line
 from deblurkit.optimizers.marginal import marginal_kernels
 from deblurkit.optimizers.plugin import AlternatingParams
-from deblurkit.optimizers.schedule import decayed
+from deblurkit.optimizers.schedule import Schedule, scheduled
 from deblurkit.specs import Offer
 
 
@@ -26,7 +26,7 @@ class Alternating(Optimizer[AlternatingParams]):
     """Rounds of one image update, then one kernel update."""
 
     def steps(self, problem: Problem) -> Iterator[Step]:
-        """Yield after every round, with the image as the round's image update left it."""
+        """Yield after every inner Adam step; where no part takes any, after every round."""
         p = self.params
         closed = Offer.RESTORE in problem.ways.image and Offer.ESTIMATE in problem.ways.kernel
         if closed and problem.scale == 0 and min(problem.kernel.size) >= 3:
@@ -35,29 +35,34 @@ class Alternating(Optimizer[AlternatingParams]):
         if p.marginal and closed and problem.scale < problem.scales - p.restored_scales:
             yield from integrate_out(problem, p.marginal_iterations)
             return
-        image_turn = Turn(problem.image, p.image_lr, p.image_steps, p)
-        kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
-        for index in range(p.iterations):
-            progress = ROUGH * index / p.iterations
+        turns = [
+            *([Turn(problem, "image", p)] if moves(problem.ways.image) else []),
+            *([Turn(problem, "kernel", p)] if moves(problem.ways.kernel) else []),
+        ]
+        total = p.iterations * max(1, sum(turn.count for turn in turns))
+        index = 0
+        for round_ in range(p.iterations):
+            progress = ROUGH * round_ / p.iterations
             if Offer.RESTORE in problem.ways.image:
                 with torch.no_grad():
                     x = problem.image.restore(problem.observation, problem.kernel.kernel(), progress=progress)
                 problem.image.fit(x)
-            elif Offer.PARAMETERS in problem.ways.image:
-                image_turn.take(problem, problem.image, index)
-            with torch.no_grad():
-                x = problem.image()
+            for turn in turns:
+                if turn.side == "kernel" and p.renew_kernel:
+                    problem.kernel.renew()
+                    turn = Turn(problem, "kernel", p)
+                for loss, terms, x in turn.take(round_):
+                    yield Step(index, total, loss, x, terms)
+                    index += 1
             if Offer.ESTIMATE in problem.ways.kernel:
                 with torch.no_grad():
+                    x = problem.image()
                     problem.kernel.estimate(x, problem.observation, progress=progress)
-            elif Offer.PARAMETERS in problem.ways.kernel:
-                if p.renew_kernel:
-                    problem.kernel.renew()
-                    kernel_turn = Turn(problem.kernel, p.kernel_lr, p.kernel_steps, p)
-                kernel_turn.take(problem, partial(identical, x), index)
-            with torch.no_grad():
-                loss, terms = problem.loss(x, index)
-            yield Step(index, p.iterations, loss, x, terms)
+            if not turns:
+                with torch.no_grad():
+                    x = problem.image()
+                    loss, terms = problem.loss(x, round_)
+                yield Step(round_, total, loss, x, terms)
 
     @classmethod
     def restarted(cls, params: AlternatingParams, attempt: int) -> AlternatingParams:
@@ -75,28 +80,48 @@ def integrate_out(problem: Problem, rounds: int) -> Iterator[Step]:
         yield Step(index, rounds, noise.sum(), x, {"data": noise.sum()})
 
 
-def identical(x: Tensor) -> Tensor:
-    """The image that stays as it is while the kernel moves."""
-    return x
+def moves(way: frozenset[str]) -> bool:
+    """Whether a part is moved by gradients."""
+    return Offer.PARAMETERS in way
 
 
 class Turn:
-    """The inner gradient steps of one part; Adam's moments carry over from round to round."""
+    """The inner Adam steps of one part while the other stays; the moments carry over from round to round.
 
-    def __init__(self, part: nn.Module, rate: float, count: int, params: AlternatingParams) -> None:
-        self.parameters = list(part.parameters())
-        self.rate, self.count, self.params = rate, count, params
-        self.adam = torch.optim.Adam(self.parameters, lr=rate) if self.parameters else None
+    Attributes:
+        side: ``image`` or ``kernel``.
+        count: Steps a round.
+    """
 
-    def take(self, problem: Problem, image: Callable[[], Tensor], index: int) -> None:
-        """Do the inner steps of round ``index`` on ``image``; the other part's parameters gather no gradient."""
-        assert self.adam is not None
-        for inner in range(self.count):
-            step = index * self.count + inner
-            self.adam.param_groups[0]["lr"] = decayed(self.rate, step, self.params.milestones, self.params.decay)
-            loss, _ = problem.loss(image(), step)
+    def __init__(self, problem: Problem, side: Literal["image", "kernel"], params: AlternatingParams) -> None:
+        self.problem, self.side, self.params = problem, side, params
+        image = side == "image"
+        self.count = params.image_steps if image else params.kernel_steps
+        self.rate = params.image_lr if image else params.kernel_lr
+        self.parameters = list((problem.image if image else problem.kernel).parameters())
+        self.adam = torch.optim.Adam(self.parameters, lr=self.rate)
+
+    def take(self, round_: int) -> Iterator[tuple[Tensor, dict[str, Tensor], Tensor]]:
+        """Do the steps of a round; yield the loss before each of them, its terms, and the image, all detached."""
+        image = self.problem.image
+        with torch.no_grad():
+            x = image()
+        for step in range(round_ * self.count, (round_ + 1) * self.count):
+            self.adam.param_groups[0]["lr"] = self.rate_at(step)
+            if self.side == "image":
+                x = image()
+            loss, terms = self.problem.loss(x, step)
             for parameter, gradient in zip(
                 self.parameters, torch.autograd.grad(loss, self.parameters, allow_unused=True), strict=True
             ):
                 parameter.grad = gradient
             self.adam.step()
+            if self.side == "image":
+                image.project()
+            yield loss.detach(), {name: term.detach() for name, term in terms.items()}, x.detach()
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted over all rounds."""
+        p = self.params
+        schedule: Schedule = p.image_schedule if self.side == "image" else "milestones"
+        return scheduled(self.rate, step, p.iterations * self.count, schedule, p.milestones, p.decay)

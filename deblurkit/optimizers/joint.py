@@ -8,7 +8,7 @@ import torch
 
 from deblurkit.core import Optimizer, Problem, Step
 from deblurkit.optimizers.plugin import JointParams
-from deblurkit.optimizers.schedule import decayed
+from deblurkit.optimizers.schedule import scheduled
 
 
 class Joint(Optimizer[JointParams]):
@@ -23,7 +23,8 @@ class Joint(Optimizer[JointParams]):
         adam = torch.optim.Adam([group for group in groups if group["params"]])
         for index in range(p.iterations):
             for group in adam.param_groups:
-                group["lr"] = decayed(rates[group["name"]], index, p.milestones, p.decay)
+                schedule = p.image_schedule if group["name"] == "image" else "milestones"
+                group["lr"] = scheduled(rates[group["name"]], index, p.iterations, schedule, p.milestones, p.decay)
             adam.zero_grad(set_to_none=True)
             x = problem.image()
             second = p.second_phase and index >= p.second_phase
@@ -31,4 +32,5 @@ class Joint(Optimizer[JointParams]):
             loss, terms = problem.loss(x, index, image_weight=weights[0], kernel_weight=weights[1])
             loss.backward()
             adam.step()
+            problem.image.project()
             yield Step(index, p.iterations, loss.detach(), x.detach(), {name: t.detach() for name, t in terms.items()})

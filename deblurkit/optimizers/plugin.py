@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from deblurkit.hookspecs import hookimpl
 from deblurkit.params import Params, param
@@ -19,6 +20,9 @@ class JointParams(Params):
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
     milestones: tuple[int, ...] = param((150, 225), "Steps at which both learning rates are decayed.", min=1)
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)
+    image_schedule: Literal["milestones", "one-cycle", "one-cycle-drop"] = param(
+        "milestones", "The image's learning rate: decayed at the milestones, or up and down over all steps as PULSE's."
+    )
     second_phase: int = param(0, "Step from which the energies are weighed anew; 0 never does.", min=0)
     image_weight: float = param(1.0, "Factor on the image prior's energy from that step on.", min=0.0)
     kernel_weight: float = param(1.0, "Factor on the kernel prior's energy from that step on.", min=0.0)
@@ -39,6 +43,9 @@ class AlternatingParams(Params):
     restored_scales: int = param(2, "Finest scales at which the image is restored even so.", min=0)
     milestones: tuple[int, ...] = param((), "Inner steps at which a part's learning rate is decayed.", min=1)
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)
+    image_schedule: Literal["milestones", "one-cycle", "one-cycle-drop"] = param(
+        "milestones", "The image's learning rate: decayed at the milestones, or up and down over all steps as PULSE's."
+    )
 
 
 @hookimpl

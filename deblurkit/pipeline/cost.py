@@ -150,7 +150,7 @@ def pair_seconds(size: tuple[int, ...], plan: Plan) -> float:
 def trial(frame: Observation, parts: Parts, plan: Plan) -> tuple[int, float | None]:
     """Bytes and seconds of a gradient optimizer, from steps on a piece of the picture."""
     crop = frame.crop(*plan.crop)
-    height, width = (min(side, PROBE_SIDE) for side in crop.size)
+    height, width = crop.size if parts.image.whole else (min(side, PROBE_SIDE) for side in crop.size)
     piece = crop.crop((crop.size[0] - height) // 2, (crop.size[1] - width) // 2, height, width).to(plan.device)
     piece = piece.luma() if plan.estimated_channels < plan.channels else piece
     made = parts.problem(piece, (plan.kernel_size, plan.kernel_size), torch.Generator().manual_seed(0))

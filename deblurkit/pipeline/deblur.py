@@ -12,6 +12,7 @@ from torch import Tensor
 from deblurkit.config import AUTO, Config, resolve
 from deblurkit.core import Observation
 from deblurkit.devices import choose_device, set_threads
+from deblurkit.metrics import align
 from deblurkit.noise import estimate_noise
 from deblurkit.ops.deconvolve import WHITE
 from deblurkit.ops.simplex import effective_size
@@ -25,6 +26,8 @@ from deblurkit.registry import Registry, registry
 
 NETWORK_FEATURES = 32
 """Feature maps that a network is taken to have, when the threads are chosen."""
+SMALLEST_ALIGNED = 48
+"""Pictures whose smaller side is below this many pixels have nothing left once the alignment has cut its border."""
 KERNEL_MASS = 0.99
 WINDOW_SLACK = 2
 """A window found by another recipe holds this share of its kernel's mass, and so many pixels more on every side."""
@@ -46,6 +49,8 @@ class Result:
         attempts: How many attempts were made.
         stopped: Why the estimation ended early (``interrupted``, ``time budget``, ``diverged``), or empty.
         seconds: Wall time by stage: ``estimate``, ``restore``, ``total``.
+        synthesised: Whether the image may show what was never in front of the camera; its ``quality.measures`` then
+            have ``plain_psnr``, how far it is from a plain restoration that invents nothing (in dB, aligned).
     """
 
     image: Tensor
@@ -58,6 +63,7 @@ class Result:
     attempts: int
     stopped: str
     seconds: dict[str, float]
+    synthesised: bool = False
 
 
 def deblur(
@@ -78,11 +84,12 @@ def deblur(
         listener: Is told of every step.
 
     Returns:
-        The result. A first Ctrl-C ends the estimation and gives the result that was reached; a second one raises.
+        The result; it has the size of ``y`` unless the image prior brings pictures to one of its own. A first Ctrl-C
+        ends the estimation and gives the result that was reached; a second one raises.
 
     Raises:
         ValueError: If ``y`` is not one grey or RGB picture, or ``valid`` has another size.
-        RunError: If the picture is too small.
+        RunError: If the picture is too small, or the image prior cannot take it.
         UsageError: If the device is absent.
         PluginError: If a component cannot be imported.
     """
@@ -94,16 +101,20 @@ def deblur(
     deadline = started + (config.run.time_budget or math.inf)
     components = components or registry()
     parts = Parts.load(config, components)
-    frame = observe(y, valid)
+    frame = observe(*admitted(y, valid, parts))
     plan = prepare(frame, parts, components, listener, deadline=deadline)
     frame = frame.to(plan.device)
     best, attempts = best_attempt(frame.crop(*plan.crop), parts, plan, deadline=deadline, listener=listener)
     estimated = time.monotonic()
-    image = finish(frame, parts, plan, best, listener)
+    image = finish(frame, parts, plan, best, listener).clamp(0.0, 1.0)
+    synthesised = parts.image.synthesises and not best.restored
+    if synthesised:
+        plain = plain_psnr(frame, image, parts, components, best.estimate.kernel, deadline)
+        best.quality.measures.update(plain)
     ended = time.monotonic()
     kernel = best.estimate.kernel
     return Result(
-        image=image.clamp(0.0, 1.0).cpu(),
+        image=image.cpu(),
         kernel=None if kernel is None else kernel.cpu(),
         quality=best.quality,
         plan=plan,
@@ -113,7 +124,41 @@ def deblur(
         attempts=attempts,
         stopped=best.estimate.stopped,
         seconds={"estimate": estimated - started, "restore": ended - estimated, "total": ended - started},
+        synthesised=synthesised,
     )
+
+
+def admitted(y: Tensor, valid: Tensor | None, parts: Parts) -> tuple[Tensor, Tensor]:
+    """The picture, and where it was observed, as the image prior takes it.
+
+    Raises:
+        RunError: If it cannot.
+    """
+    valid = torch.ones_like(y[:, :1]) if valid is None else valid
+    y, valid = parts.image_class.admit(parts.config.image_prior.params, y, valid)
+    return y, valid
+
+
+def plain_psnr(
+    frame: Observation, image: Tensor, parts: Parts, components: Registry, kernel: Tensor | None, deadline: float
+) -> dict[str, float]:
+    """PSNR, after alignment, of a synthesised image and of what plain deconvolution makes of the same picture.
+
+    The kernel is the one that was found; where none is shown, that of the recipe ``run.size_recipe``. Empty where the
+    picture is too small to be aligned, or the time is over.
+    """
+    if min(frame.size) < SMALLEST_ALIGNED or time.monotonic() > deadline:
+        return {}
+    if kernel is None:
+        kernel = scout(frame, parts, components, silent, deadline).to(frame.y)
+    name = components.default_restorer()
+    restorer = components.load("image_prior", name)
+    margin = kernel.shape[-2] // 2, kernel.shape[-1] // 2
+    params = components.spec("image_prior", name).params()
+    prior = restorer(params, frame, margin=margin, generator=torch.Generator())
+    latent = prior.restore(frame, kernel)
+    plain = latent[..., margin[0] : margin[0] + frame.size[0], margin[1] : margin[1] + frame.size[1]].clamp(0.0, 1.0)
+    return {"plain_psnr": align(image.cpu(), plain.cpu()).psnr}
 
 
 def observe(y: Tensor, valid: Tensor | None = None) -> Observation:

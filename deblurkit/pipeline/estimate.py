@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from deblurkit.core import Observation, Problem
+from deblurkit.core import Observation, Problem, Step
 from deblurkit.core.image_prior import ROUGH, extend
 from deblurkit.ops.resample import crop_kernel, resample_image, resample_kernel
 from deblurkit.ops.simplex import recentre
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.progress import Listener, Progress
-from deblurkit.specs import Offer
 
 SMALLEST_WINDOW = 5
 """Kernel window at the coarsest scale, in pixels: small enough that a start without any guess finds it."""
@@ -132,7 +131,7 @@ def estimate(
             warm_start(problem, parts, found.kernel, latent, ratio)
         else:
             warm_start(problem, parts, start, None, scale.factor)
-        if index == 0 and parts.config.run.start == "blurry" and Offer.FIT in parts.image_offers:
+        if index == 0 and parts.config.run.start == "blurry" and parts.fits_image:
             problem.image.fit(extend(problem.observation.start, problem.kernel.margin))
         told = Progress("estimate", attempt + 1, index + 1, len(scales))
         latent = minimise(problem, parts, found, told, deadline, listener)
@@ -140,6 +139,7 @@ def estimate(
             if parts.shows_kernel:
                 found.kernel = problem.kernel.kernel()
             if scale is scales[-1]:
+                found.observation = problem.observation
                 found.latent, found.blurred = latent, problem.kernel.blur(latent)
         if found.stopped:
             if found.kernel is not None and scale is not scales[-1]:
@@ -159,20 +159,21 @@ def estimate(
 def minimise(
     problem: Problem, parts: Parts, found: Estimate, told: Progress, deadline: float, listener: Listener
 ) -> Tensor:
-    """Go through the optimizer's steps at one scale; note the history, and why it stopped, in ``found``.
+    """Go through the optimizer's steps at one scale, then through the image prior's own last phase.
+
+    The history, and why it stopped, are noted in ``found``; the priors are left in the state that counts.
 
     Returns:
-        The latent image of the last step whose loss was finite.
+        The latent image of that state: of the last step whose loss was finite, or of the least loss.
     """
     with torch.no_grad():
         image = problem.image()
+    best = Best() if parts.keeps_best else None
     try:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=parts.config.run.precision == "bfloat16"):
             for step in parts.optimizer(found.attempt).steps(problem):
                 found.steps += 1
-                listener(
-                    Progress(told.stage, told.attempt, told.scale, told.scales, step.index + 1, step.total, step.loss)
-                )
+                listener(replace(told, done=step.index + 1, total=step.total, loss=step.loss))
                 if step.index % max(1, step.total // HISTORY) == 0 or step.index == step.total - 1:
                     loss = float(step.loss)
                     if not math.isfinite(loss):
@@ -181,12 +182,75 @@ def minimise(
                     terms = {name: float(term) for name, term in step.terms.items()}
                     found.history.append({"scale": told.scale, "step": step.index, "loss": loss, **terms})
                 image = step.image
+                if best is not None:
+                    best.consider(step, problem)
                 if time.monotonic() > deadline:
                     found.stopped = "time budget"
                     break
+            if best is not None and best.image is not None:
+                image = best.restore(problem)
+            if not found.stopped:
+                image = refined(problem, image, found, told, deadline, listener)
     except KeyboardInterrupt:
         found.stopped = "interrupted"
+        if best is not None and best.image is not None:
+            image = best.restore(problem)
     return image
+
+
+def refined(
+    problem: Problem, image: Tensor, found: Estimate, told: Progress, deadline: float, listener: Listener
+) -> Tensor:
+    """Let the image prior go through a last phase of its own; the image is its last one, or the given one if none."""
+    taken = found.steps
+    phase = problem.image.refine(lambda x: problem.loss(x, taken)[0])
+    for index, value in enumerate(phase):
+        loss = float(value)
+        if not math.isfinite(loss):
+            found.stopped = "diverged"
+            return image
+        found.steps += 1
+        listener(replace(told, stage="refine", done=index + 1, total=index + 1, loss=value))
+        found.history.append({"scale": told.scale, "step": taken + index, "loss": loss})
+        if time.monotonic() > deadline:
+            found.stopped = "time budget"
+            break
+    if found.steps == taken:
+        return image
+    with torch.no_grad():
+        return problem.image()
+
+
+@dataclass
+class Best:
+    """The state of least loss so far.
+
+    Attributes:
+        image: Its latent image, or ``None`` before there is one.
+        loss: Its loss.
+        states: The state of image prior and kernel prior, copied.
+    """
+
+    image: Tensor | None = None
+    loss: float = math.inf
+    states: tuple[dict[str, Tensor], ...] = ()
+
+    def consider(self, step: Step, problem: Problem) -> None:
+        """Remember a step if its loss is the least."""
+        loss = float(step.loss)
+        if loss < self.loss:
+            self.image, self.loss = step.image, loss
+            self.states = tuple(
+                {name: value.detach().clone() for name, value in part.state_dict().items()}
+                for part in (problem.image, problem.kernel)
+            )
+
+    def restore(self, problem: Problem) -> Tensor:
+        """Bring the priors of a problem back to that state; its image."""
+        for part, state in zip((problem.image, problem.kernel), self.states, strict=True):
+            part.load_state_dict(state)
+        assert self.image is not None
+        return self.image
 
 
 @torch.no_grad()
@@ -246,6 +310,6 @@ def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Te
     """Hand kernel and image of the scale before to the new priors, as far as they can be started."""
     if kernel is not None and parts.many_scales:
         problem.kernel.fit(resample_kernel(kernel, ratio, problem.kernel.size))
-    if latent is not None and Offer.FIT in parts.image_offers:
+    if latent is not None and parts.fits_image:
         height, width = problem.image.latent_shape[-2:]
         problem.image.fit(resample_image(latent, (height, width)))

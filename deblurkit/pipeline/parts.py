@@ -10,7 +10,7 @@ import torch
 from deblurkit.config import AUTO, NONE, Config
 from deblurkit.core import ImagePrior, KernelPrior, Observation, Optimizer, Problem
 from deblurkit.registry import Registry
-from deblurkit.specs import Fit, Offer
+from deblurkit.specs import Fit, ImagePriorSpec, Offer
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Parts:
     Attributes:
         config: What was asked for.
         ways: By which offers the optimizer moves image and kernel.
-        image_offers: What the image prior offers.
+        image: Descriptor of the image prior.
         kernel_offers: What the kernel prior offers.
         image_class: Class of the image prior; likewise the others.
         kernel_class: Class of the kernel prior.
@@ -32,7 +32,7 @@ class Parts:
 
     config: Config
     ways: Fit
-    image_offers: frozenset[str]
+    image: ImagePriorSpec
     kernel_offers: frozenset[str]
     image_class: Any
     kernel_class: Any
@@ -49,6 +49,8 @@ class Parts:
             PluginError: If a component cannot be imported.
         """
         image, kernel = config.image_prior.name, config.kernel_prior.name
+        image_spec = registry.spec("image_prior", image)
+        assert isinstance(image_spec, ImagePriorSpec)
         kernel_params = config.kernel_prior.params
         kernel_offers = frozenset(registry.spec("kernel_prior", kernel).narrowed(kernel_params).offers)
         ways = registry.check_fit(config.optimizer.name, image, kernel, kernel_params=kernel_params)
@@ -56,7 +58,7 @@ class Parts:
         return cls(
             config=config,
             ways=ways,
-            image_offers=frozenset(registry.spec("image_prior", image).offers),
+            image=image_spec,
             kernel_offers=kernel_offers,
             image_class=registry.load("image_prior", image),
             kernel_class=registry.load("kernel_prior", kernel),
@@ -65,6 +67,17 @@ class Parts:
             final_class=final_class,
             final_params=final_params,
         )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the state of least loss counts, and not the last; a search on a manifold does not go straight."""
+        keep = self.config.run.keep
+        return self.image.synthesises if keep == AUTO else keep == "best"
+
+    @property
+    def fits_image(self) -> bool:
+        """Whether the image prior can be started from a given image."""
+        return Offer.FIT in self.image.offers
 
     @property
     def closed_kernel(self) -> bool:
@@ -125,7 +138,7 @@ class Parts:
         if self.config.run.compile:
             image.compile()
         data = self.data_class(self.config.data_term.params)
-        return Problem(observation, image, kernel, data, self.ways, scale, scales)
+        return Problem(image.believed(observation), image, kernel, data, self.ways, scale, scales)
 
     def restorer(self, observation: Observation, margin: tuple[int, int]) -> ImagePrior[Any]:
         """The image prior of the last step, sized for an observation."""
@@ -138,16 +151,20 @@ class Parts:
 def _final(config: Config, registry: Registry, shows_kernel: bool, ways: Fit) -> tuple[Any, Any]:
     """Class and parameters of the last step; ``auto`` is the image prior itself where it restores, else the default.
 
+    An image that was synthesised is what was asked for, so there ``auto`` keeps it.
+
     Where the kernel is given and the image prior restores, that is all there is to do, and ``none`` keeps it.
     """
     name = config.final.name
     if name == NONE and not ways.kernel and Offer.RESTORE in ways.image:
         name = AUTO
-    if name == NONE or (name == AUTO and not shows_kernel):
+    image = registry.spec("image_prior", config.image_prior.name)
+    assert isinstance(image, ImagePriorSpec)
+    if name == NONE or (name == AUTO and (image.synthesises or not shows_kernel)):
         return None, None
     if name != AUTO:
         return registry.load("image_prior", name), config.final.params
-    if Offer.RESTORE in registry.spec("image_prior", config.image_prior.name).offers:
+    if Offer.RESTORE in image.offers:
         return registry.load("image_prior", config.image_prior.name), config.image_prior.params
     default = registry.default_restorer()
     return registry.load("image_prior", default), registry.spec("image_prior", default).params()

@@ -102,7 +102,7 @@ def make_plan(
             f"a picture of {width}x{height} pixels is too small to deblur; {MIN_SIDE} on each side are needed"
         )
     crop = (0, 0, height, width)
-    if run.crop and not parts.fixed_kernel and parts.final_class is not None:
+    if run.crop and not parts.fixed_kernel and not parts.image.whole and parts.final_class is not None:
         crop = textured_crop(y, run.crop)
     if min(crop[2:]) < MIN_SIDE:
         raise UsageError(f"run.crop: {run.crop} pixels say nothing about a blur; give {MIN_SIDE} or more, or 0")

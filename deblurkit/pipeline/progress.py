@@ -14,7 +14,7 @@ class Progress:
     """A sign of life.
 
     Attributes:
-        stage: ``size``, ``estimate``, ``polish``, ``restore`` or ``judge``.
+        stage: ``size``, ``estimate``, ``refine``, ``polish``, ``restore`` or ``judge``.
         attempt: Number of the attempt, from 1.
         scale: Number of the scale, from 1, coarse to fine.
         scales: How many scales there are.

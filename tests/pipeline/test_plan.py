@@ -1,11 +1,12 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from deblurkit.config import resolve
-from deblurkit.core import Observation
+from deblurkit.core import Observation, Optimizer
 from deblurkit.errors import RunError, UsageError
 from deblurkit.pipeline import Parts, deblur, observe, prepare
 from deblurkit.pipeline.cost import WatchedProblem, expect, pair_seconds, try_steps
@@ -189,10 +190,19 @@ def test_the_memory_of_networks_is_that_of_what_they_keep_for_the_gradient():
     assert costs[8].seconds > 1
 
 
+class Slow(Optimizer):
+    """Looks at the objective many times before its first step is done."""
+
+    def steps(self, problem):
+        for _ in range(10):
+            problem.loss(problem.image(), 0)
+        raise AssertionError("was not given up")
+        yield
+
+
 def test_a_trial_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr("deblurkit.pipeline.cost.PROBE_SECONDS", 0.0)
-    flags = SMALL_NETWORK | {"optimizer.name": "alternating"}
-    parts = Parts.load(resolve(flags, registry=registry()), registry())
+    parts = replace(Parts.load(resolve(SMALL_NETWORK, registry=registry()), registry()), optimizer_class=Slow)
     frame = observe(cartoon(1, 1, (64, 64)))
     cost = expect(frame, parts, plan_of(frame.y, parts, kernel_size=9, automatic=False))
     assert cost.seconds is None

@@ -253,7 +253,8 @@ def test_blurry_starts_the_image_at_the_filled_picture(make, scouted, start, ker
 
 def test_blurry_is_no_matter_where_the_image_cannot_be_started(make):
     config = make(run__start="blurry")
-    parts = replace(Parts.load(config, registry()), image_offers=frozenset({"parameters"}), image_class=Watched)
+    parts = Parts.load(config, registry())
+    parts = replace(parts, image=replace(parts.image, offers={"parameters"}), image_class=Watched)
     Watched.heard = []
     frame = observe(picture())
     plan = prepare(frame, parts, registry())
