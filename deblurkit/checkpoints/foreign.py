@@ -14,25 +14,32 @@ import safetensors
 import safetensors.torch
 import torch
 
+from deblurkit.checkpoints.claims import check_legacy, check_zip
+from deblurkit.checkpoints.pickles import read_pickle
+from deblurkit.checkpoints.refusals import damaged, more_than_weights
 from deblurkit.errors import UsageError
 from deblurkit.nets.kernel_space.header import KERNEL_SPACE
+from deblurkit.nets.stylegan.weights import GENERATOR
 
 LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 """How torch.save began its files before version 1.6."""
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)", re.IGNORECASE)
 ARCHIVES = (b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh", b"\xfd7zXZ")
+NVIDIA = (b"dnnlib", b"torch_utils")
+"""Modules that every network of NVIDIA's names."""
 START = 1 << 16
 """Bytes looked at to tell what a file is."""
 
 
 def read_foreign(path: Path) -> Any:
-    """Read what a PyTorch or safetensors file holds, onto the CPU; nothing in it is run.
+    """Read what a file of PyTorch, safetensors or NVIDIA's holds, onto the CPU; nothing in it is run.
 
     Args:
-        path: A ``.pth``, ``.pt`` or ``.safetensors`` file, whatever its name.
+        path: A ``.pth``, ``.pt``, ``.safetensors`` or ``.pkl`` file, whatever its name.
 
     Returns:
-        What was saved: usually a dictionary of tensors, or of such dictionaries.
+        What was saved: usually a dictionary of tensors, or of such dictionaries; for NVIDIA's pickles see
+        :func:`~deblurkit.checkpoints.pickles.read_pickle`.
 
     Raises:
         UsageError: If the file is missing, damaged, no checkpoint, or holds code.
@@ -61,9 +68,9 @@ def _reader(path: Path, start: bytes) -> Callable[[Path], Any]:
     if start.startswith(b"PK\x03\x04"):
         return _read_zip
     if start.startswith(LEGACY):
-        return _read_torch
+        return _read_legacy
     if start[:1] == b"\x80" and start[1:2] <= b"\x05":
-        return _refuse_pickle
+        return _read_pickle
     if start.startswith(ARCHIVES) or start[257:262] == b"ustar":
         raise UsageError(f"{path}: is an archive; unpack it, and name the weights file inside")
     if start[8:9] == b"{":
@@ -75,8 +82,8 @@ def _read_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged(path, EOFError("its end is missing")) from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise damaged(path, EOFError("its end is missing")) from error
     names = [entry.filename for entry in entries]
     if any(name.endswith("/constants.pkl") for name in names):
         raise UsageError(f"{path}: is a TorchScript program, not weights; save its state_dict() and import that")
@@ -84,61 +91,47 @@ def _read_zip(path: Path) -> Any:
         raise UsageError(f"{path}: is a zip archive, not weights; unpack it, and name the weights file inside")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise UsageError(f"{path}: is compressed, which PyTorch never does; get the file anew from its source")
-    return _read_torch(path)
+    return _read_torch(path, check_zip)
 
 
-def _read_torch(path: Path) -> Any:
+def _read_legacy(path: Path) -> Any:
+    return _read_torch(path, check_legacy)
+
+
+def _read_torch(path: Path, check: Callable[[Path], None]) -> Any:
     try:
+        check(path)
         # trained StyleGAN files carry their options; a Namespace only holds values
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is None:
-            raise _damaged(path, error) from error
-        raise UsageError(f"{path}: {_more_than_weights(named[1])}") from error
+            raise damaged(path, error) from error
+        raise more_than_weights(path, named[1]) from error
     except Exception as error:  # what a damaged pickle raises is anybody's guess
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def _more_than_weights(name: str) -> str:
-    """Say what is wrong with a file that wants to call something."""
-    if name.startswith(("torch.nn.modules.", "networks.", "models.")):
-        return (
-            "is a whole network with its code, as SelfDeblur writes its _xnet.pth and _knet.pth, and opening it would "
-            "run that code; only files of weights can be imported"
-        )
-    return (
-        f"holds more than weights: opening it would run {name}, so it was not opened; import a file of weights "
-        "alone, from a source that you trust"
-    )
-
-
-def _refuse_pickle(path: Path) -> Any:
-    """NVIDIA's networks are told by the modules that their pickles name."""
+def _read_pickle(path: Path) -> Any:
+    """NVIDIA's networks are told by the modules that their pickles name; no other pickle is opened."""
     with open(path, "rb") as file:
         start = file.read(START)
-    if b"dnnlib" in start or b"torch_utils" in start:
-        raise UsageError(
-            f"{path}: is a StyleGAN network as NVIDIA pickles them: weights of an image prior, not of a kernel space, "
-            "which cannot be imported yet"
-        )
+    if any(module in start for module in NVIDIA):
+        return read_pickle(path)
     raise UsageError(
         f"{path}: is a plain Python pickle, which could run any code when opened, so it was not opened; only files of "
-        "torch.save and safetensors can be imported"
+        "torch.save, safetensors, and the networks that NVIDIA's StyleGAN programs pickle can be imported"
     )
 
 
 def _read_safetensors(path: Path) -> Any:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("format") == KERNEL_SPACE.format:
-                raise UsageError(f"{path}: is a kernel space of deblurkit already; use it as it is")
+            form = (file.metadata() or {}).get("format")
+        for kind in (KERNEL_SPACE, GENERATOR):
+            if form == kind.format:
+                raise UsageError(f"{path}: is a {kind.noun} of deblurkit already; use it as it is")
         return safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> UsageError:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    return UsageError(f"{path}: is damaged or incomplete ({cause[:100]}); get the file anew")
+        raise damaged(path, error) from error

@@ -1,0 +1,27 @@
+"""What is said of a checkpoint that is not opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deblurkit.errors import UsageError
+
+
+def damaged(path: Path, error: Exception) -> UsageError:
+    """A file that ends early, or holds nonsense."""
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return UsageError(f"{path}: is damaged or incomplete ({cause[:100]}); get the file anew")
+
+
+def more_than_weights(path: Path, name: str) -> UsageError:
+    """A file that wants to call something, named in full."""
+    shown = name if name.isprintable() and len(name) <= 100 else ascii(name[:100])
+    if name.startswith(("torch.nn.modules.", "networks.", "models.")):
+        return UsageError(
+            f"{path}: is a whole network with its code, as SelfDeblur writes its _xnet.pth and _knet.pth, and opening "
+            "it would run that code; only files of weights can be imported"
+        )
+    return UsageError(
+        f"{path}: holds more than weights: opening it would run {shown}, so it was not opened; import a file of "
+        "weights alone, from a source that you trust"
+    )
