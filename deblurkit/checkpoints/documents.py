@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from deblurkit.checkpoints.numbers import Array, Room
@@ -197,6 +198,8 @@ class Document:
 
     def _tensor(self, value: Any) -> Tensor:
         held = value.held() if isinstance(value, Array) else value
+        if type(held) is float:  # as TensorFlow's sessions give variables that are single numbers
+            held = torch.tensor(held)
         if not isinstance(held, Tensor):
             raise ValueError("a tensor in it is none")
         self.room.take(held.numel() * held.element_size())
