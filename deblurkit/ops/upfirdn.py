@@ -11,6 +11,8 @@ from torch.nn import functional
 
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)
 """Taps of StyleGAN2's filter, before they are normalised (Karras et al., CVPR 2020)."""
+SHORT = 8
+"""Taps up to which one pass with the outer product is quicker than two passes over memory."""
 
 
 def upfirdn2d(
@@ -36,25 +38,28 @@ def upfirdn2d(
             f"upfirdn2d: needs factors of 1 or more and taps of 1 or 2 dimensions, got {up}, {down}, {taps.shape}"
         )
     batch, channels, height, width = x.shape
+    left, right, top, bottom = pad
+    tall, wide = height * up + top + bottom, width * up + left + right
+    if tall < taps.shape[0] or wide < taps.shape[-1]:
+        raise ValueError(f"upfirdn2d: a filter of {tuple(taps.shape)} is larger than the padded picture {tall, wide}")
     if up > 1:
         x = functional.pad(x.reshape(batch, channels, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1))
         x = x.reshape(batch, channels, height * up, width * up)
-    x = functional.pad(x, pad)
-    if x.shape[-2] < taps.shape[0] or x.shape[-1] < taps.shape[-1]:
-        raise ValueError(
-            f"upfirdn2d: a filter of {tuple(taps.shape)} is larger than the padded picture {tuple(x.shape)}"
-        )
+    inner = (top, left) if left == right >= 0 and top == bottom >= 0 else (0, 0)
+    if inner == (0, 0):
+        x = functional.pad(x, pad)
     taps = taps.to(x).flip(tuple(range(taps.ndim)))  # torch's convolution correlates
-    if taps.ndim == 1:
-        x = depthwise(x, taps[:, None], (down, 1))
-        return depthwise(x, taps[None, :], (1, down))
-    return depthwise(x, taps, (down, down))
+    if taps.ndim == 1 and len(taps) > SHORT:
+        x = depthwise(x, taps[:, None], (down, 1), (inner[0], 0))
+        return depthwise(x, taps[None, :], (1, down), (0, inner[1]))
+    return depthwise(x, taps if taps.ndim == 2 else torch.outer(taps, taps), (down, down), inner)
 
 
-def depthwise(x: Tensor, taps: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Correlate every channel of (B, C, H, W) with the same (h, w) taps, where they lie wholly inside."""
+def depthwise(x: Tensor, taps: Tensor, stride: tuple[int, int], pad: tuple[int, int] = (0, 0)) -> Tensor:
+    """Correlate every channel of (B, C, H, W), with zeros around it, with the same (h, w) taps."""
     channels = x.shape[1]
-    return functional.conv2d(x, taps.expand(channels, 1, *taps.shape), stride=stride, groups=channels)
+    taps = taps.expand(channels, 1, *taps.shape)
+    return functional.conv2d(x, taps, stride=stride, padding=pad, groups=channels)
 
 
 def filter_taps(taps: tuple[float, ...] = BINOMIAL, *, gain: float = 1.0, like: Tensor | None = None) -> Tensor:

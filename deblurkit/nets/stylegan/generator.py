@@ -119,6 +119,11 @@ def normalised(z: Tensor) -> Tensor:
     return z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
+def arranged(x: Tensor) -> Tensor:
+    """(B, C, H, W) in the order of memory in which convolutions are quickest, and which they hand on."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
 class ScaledLinear(nn.Module):
     """A linear layer whose weights are kept near unit variance and scaled when used (equalised learning rate).
 
