@@ -1,6 +1,5 @@
 """Published weights become kernel spaces; everything else becomes a sentence, and nothing in it is run."""
 
-import argparse
 import hashlib
 import io
 import os
@@ -15,7 +14,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from deblurkit.checkpoints.layouts import LAYOUTS, import_space
+from deblurkit.checkpoints.kernel_spaces import convert_kernel_space
+from deblurkit.checkpoints.layouts import import_network
 from deblurkit.errors import UsageError
 from deblurkit.nets.kernel_space.paper import PaperSpace
 from deblurkit.nets.kernel_space.weights import load_space, save_space
@@ -58,7 +58,7 @@ def saved(path: Path, document, zipped=True) -> Path:
 
 def refusal(path) -> str:
     with pytest.raises(UsageError) as caught:
-        import_space(path)
+        import_network(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
@@ -76,13 +76,13 @@ def weights() -> dict[str, torch.Tensor]:
 def test_an_imported_space_gives_the_same_pictures(tmp_path, config, zipped):
     space = published(**config)
     source = saved(tmp_path / "GOPRO.pth", space.state_dict(), zipped)
-    imported = import_space(source)
-    assert imported.space.config() == space.config()
-    save_space(tmp_path / "gopro.safetensors", imported.space, card=imported.card)
+    imported = import_network(source)
+    assert imported.network.config() == space.config()
+    save_space(tmp_path / "gopro.safetensors", imported.network, card=imported.card)
     again = load_space(tmp_path / "gopro.safetensors")
     sharp, blurry = torch.rand(2, 1, space.channels, 150, 120, generator=torch.Generator().manual_seed(1)).unbind()
     with torch.no_grad():
-        for made in (imported.space, again):
+        for made in (imported.network, again):
             for found, wanted in zip(made.distribution(sharp, blurry), space.distribution(sharp, blurry), strict=True):
                 assert (found is None) == (wanted is None)
                 if found is not None:
@@ -93,8 +93,8 @@ def test_an_imported_space_gives_the_same_pictures(tmp_path, config, zipped):
 
 def test_blurs_are_drawn_from_a_vae_as_its_authors_do(tmp_path):
     for config, drawn in ((WIDTHS[1], False), (WIDTHS[2], True)):
-        imported = import_space(saved(tmp_path / "a.pth", published(**config).state_dict()))
-        save_space(tmp_path / "a.safetensors", imported.space, card={}, overwrite=True)
+        imported = import_network(saved(tmp_path / "a.pth", published(**config).state_dict()))
+        save_space(tmp_path / "a.safetensors", imported.network, card={}, overwrite=True)
         space = load_space(tmp_path / "a.safetensors")
         assert (space.statistics is not None) == drawn
     draws = [space.draw((1, 1), generator=torch.Generator().manual_seed(i), strength=1.2) for i in range(500)]
@@ -106,13 +106,14 @@ def test_blurs_are_drawn_from_a_vae_as_its_authors_do(tmp_path):
 def test_the_published_sizes_are_found_out(vae):
     with torch.device("meta"):
         weights = PaperSpace(vae=vae).state_dict()
-    space = LAYOUTS[0].convert(weights)
+    space, notes = convert_kernel_space(weights)
+    assert notes == []
     assert space.config() == PUBLISHED | {"vae": vae}
 
 
 def test_the_card_says_where_the_weights_come_from(tmp_path, weights):
     path = saved(tmp_path / "REDS_woVAE.pth", weights)
-    card = import_space(path).card
+    card = import_network(path).card
     assert card["source"] == "REDS_woVAE.pth"
     assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert "Tran" in card["layout"]
@@ -131,7 +132,7 @@ def test_the_card_says_where_the_weights_come_from(tmp_path, weights):
     ids=["module.", "state_dict", "params of module.", "parameters", "double"],
 )
 def test_ways_of_wrapping(tmp_path, weights, wrap):
-    space = import_space(saved(tmp_path / "a.pth", wrap(weights))).space
+    space = import_network(saved(tmp_path / "a.pth", wrap(weights))).network
     for name, tensor in space.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, weights[name])
@@ -139,7 +140,7 @@ def test_ways_of_wrapping(tmp_path, weights, wrap):
 
 def test_safetensors_of_the_same_names(tmp_path, weights):
     safetensors.torch.save_file(weights, tmp_path / "a.safetensors")
-    space = import_space(tmp_path / "a.safetensors").space
+    space = import_network(tmp_path / "a.safetensors").network
     assert torch.equal(space.state_dict()[ANY], weights[ANY])
 
 
@@ -210,36 +211,6 @@ def test_a_whole_network_is_told_apart(tmp_path, zipped):
     network = nn.Sequential(nn.Linear(200, 1000), nn.ReLU6(), nn.Linear(1000, 9))
     assert "whole network" in refusal(saved(tmp_path / "im1_knet.pth", network, zipped))
     assert "SelfDeblur" in refusal(tmp_path / "im1_knet.pth")
-
-
-STYLEGANS = {
-    "rosinality": {
-        "g_ema": {"style.1.weight": torch.ones(2), "input.input": torch.ones(2), "to_rgb1.bias": torch.ones(2)},
-        "args": argparse.Namespace(size=256),
-        "latent_avg": torch.ones(2),
-    },
-    "pSp": {"state_dict": {"decoder.to_rgb1.bias": torch.ones(2)}, "latent_avg": torch.ones(2)},
-    "BasicSR": {"params_ema": {"style_mlp.1.weight": torch.ones(2)}},
-    "StyleGAN3": {"synthesis.input.freqs": torch.ones(2)},
-    "NVIDIA": {"G_ema": {"mapping.fc0.weight": torch.ones(2)}},
-    "PULSE": {"blocks.4x4.const": torch.ones(2)},
-    "StyleGAN1": {"generator.progression.0.conv.0.bias": torch.ones(2), "style.1.weight": torch.ones(2)},
-}
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize(("family", "document"), STYLEGANS.items(), ids=list(STYLEGANS))
-def test_image_priors_are_named(tmp_path, family, document, zipped):
-    text = refusal(saved(tmp_path / "a.pt", document, zipped))
-    assert family in text
-    assert "weights of an image prior, not of a kernel space, which cannot be imported yet" in text
-
-
-@pytest.mark.parametrize("module", ["dnnlib.tflib.network", "torch_utils.persistence"])
-def test_pickles_of_nvidia_are_named(tmp_path, module):
-    path = tmp_path / "ffhq.pkl"
-    path.write_bytes(b"\x80\x03c" + module.encode() + b"\nNetwork\nq\x00)\x81.")
-    assert "StyleGAN network as NVIDIA pickles them" in refusal(path)
 
 
 def zip_of(name, compression=zipfile.ZIP_STORED):
