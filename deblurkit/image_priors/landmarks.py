@@ -249,7 +249,8 @@ def find_landmarks(y: Tensor, file: Path) -> Points:
 
     Args:
         y: Picture (1, C, H, W) in [0, 1], grey or RGB.
-        file: A shape predictor in dlib's format (``.dat``) for the 68 points of iBUG's scheme.
+        file: A shape predictor in dlib's format (``.dat``) for the 68 points of iBUG's scheme. It holds numbers and no
+            code, but dlib trusts the indices in it: take it from where you would take a program.
 
     Returns:
         (68, 2), x and y in pixels with the centre of the first pixel at (0, 0).
