@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from deblurkit.hookspecs import hookimpl
@@ -70,6 +71,35 @@ class L0GradientParams(Params):
     relax: float = param(7.5, "The weight falls by this factor over the rounds at one scale.", min=1.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StyleGANParams(Params):
+    """Parameters of `stylegan`."""
+
+    weights: Path = param(Path(), "Generator: one of import-weights, or a StyleGAN checkpoint as it is.")
+    picture: Literal["strict", "resize", "crop", "pad"] = param(
+        "strict", "A picture that is not square and of the generator's size: refuse, or bring it there."
+    )
+    align: Path = param(Path(), "Faces: landmarks of the picture (.pts, .json, .npy), or dlib's landmark model (.dat).")
+    latent: Literal["w+", "w"] = param("w+", "A style for every layer, or one for all.")
+    candidates: int = param(32, "Random starts, of which the one nearest to the blurry picture is taken.", min=1)
+    pace: float = param(20.0, "Styles and noise move so many times as fast as the learning rate says.", above=0.0)
+    sphere: bool = param(True, "Keep styles and noise maps on the spheres on which they were drawn.")
+    cross: float = param(1e-3, "Weight of GEOCROSS, which keeps the styles of all layers together.", min=0.0)
+    noise: Literal["trainable", "fixed", "zero", "own"] = param(
+        "trainable", "Noise maps: the coarse ones are searched for; all as drawn; none; as the checkpoint has them."
+    )
+    trainable_noises: int = param(5, "Noise maps, from the coarsest, that are searched for.", min=0)
+    zero_noises: tuple[int, ...] = param((), "Numbers of noise maps, from 0, that are zero.", min=0)
+    truncation: float = param(1.0, "Share of a style's distance from the mean style that is kept.", min=0.0, max=1.0)
+    truncated_layers: int = param(0, "Layers, from the coarsest, that this holds for; 0 for all.", min=0)
+    style_samples: int = param(100_000, "Styles on which their distribution is measured, once.", min=1000)
+    fit_steps: int = param(200, "Adam steps of a warm start from a given image.", min=0)
+    fit_lr: float = param(1e-2, "Learning rate of that warm start.", above=0.0)
+    tune_steps: int = param(0, "Last phase: Adam steps that move the generator's own weights (pivotal tuning).", min=0)
+    tune_lr: float = param(3e-4, "Learning rate of that phase.", above=0.0)
+    tune_stay: float = param(0.1, "Weight of the squared change of the image in that phase.", min=0.0)
+
+
 @hookimpl
 def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
     """Yield the image priors that come with deblurkit."""
@@ -112,4 +142,14 @@ def deblurkit_image_priors() -> Iterator[ImagePriorSpec]:
         target="deblurkit.image_priors.l0_gradient:L0Gradient",
         offers={"restore", "fit"},
         reference="Xu, Zheng, Jia 2013",
+    )
+    yield ImagePriorSpec(
+        name="stylegan",
+        summary="The manifold of a StyleGAN generator, for pictures of its domain; what it shows may be invented.",
+        params=StyleGANParams,
+        target="deblurkit.image_priors.stylegan:StyleGANManifold",
+        offers={"parameters", "energy", "fit"},
+        reference="Tran et al. 2021, section 3.3; Menon et al. 2020 (PULSE)",
+        synthesises=True,
+        whole=True,
     )

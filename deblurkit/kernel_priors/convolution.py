@@ -17,6 +17,8 @@ FAINTEST = 0.2
 """Noise level from which the full threshold is right, and the least share of it, for a kernel from a good image."""
 BREAKING = 0.005
 """Noise level from which thin lines break into dots, so that dots side by side count as one part."""
+ANYWHERE = 0.1
+"""Mass that the start has all over its window: where a softmax is zero, its gradient is too."""
 NOTHING = 1e-20
 """Stands for zero where a logarithm is needed."""
 
@@ -29,11 +31,12 @@ class Convolution(KernelPrior[ConvolutionParams]):
     ) -> None:
         super().__init__(params, observation, size=size, generator=generator)
         self.logits = nn.Parameter(observation.y.new_zeros(self.batch, 1, *size))
-        self.fit(short_line(size, observation.y).expand(self.batch, -1, -1, -1))
+        line = short_line(size, observation.y).expand(self.batch, -1, -1, -1)
+        self.fit(normalise(line + ANYWHERE / (size[0] * size[1])))
 
     def kernel(self) -> Tensor:
         """(B, 1, h, w); what a closed form or a fit set to zero is exactly zero."""
-        kernel = torch.softmax(self.logits.flatten(1), dim=1).view_as(self.logits)
+        kernel = torch.softmax(self.params.pace * self.logits.flatten(1), dim=1).view_as(self.logits)
         return kernel * (kernel > 10 * NOTHING)
 
     def blur(self, x: Tensor) -> Tensor:
@@ -43,7 +46,7 @@ class Convolution(KernelPrior[ConvolutionParams]):
     def fit(self, kernel: Tensor) -> None:
         """Take over a kernel; exact zeros stay zeros."""
         with torch.no_grad():
-            self.logits.copy_(kernel.clamp_min(NOTHING).log())
+            self.logits.copy_(kernel.clamp_min(NOTHING).log() / self.params.pace)
 
     def estimate(self, x: Tensor, observation: Observation, *, progress: float = 1.0) -> None:
         """Non-negative least squares on gradients under the mask; then threshold and connected components.

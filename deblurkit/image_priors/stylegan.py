@@ -1,0 +1,251 @@
+"""The manifold of a generator as image prior: x = G(w), w on spheres (Tran et al., CVPR 2021, section 3.3).
+
+The search is that of PULSE (Menon et al., CVPR 2020): whitened styles and noise maps move on the spheres on which they
+were drawn, GEOCROSS keeps the styles of the layers together.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from deblurkit.checkpoints.layouts import open_generator
+from deblurkit.core import ImagePrior, Observation
+from deblurkit.core.image_prior import extend
+from deblurkit.errors import RunError, UsageError
+from deblurkit.image_priors.framing import framed
+from deblurkit.image_priors.landmarks import aligned
+from deblurkit.image_priors.plugin import StyleGANParams
+from deblurkit.nets.stylegan.generator import Gaussian, Generator
+from deblurkit.nets.stylegan.styles import styles_of
+from deblurkit.ops.resample import resample_image
+
+EXCESS = 0.05
+"""Slope of the picture's values beyond [0, 1]: a generator overshoots a little, and gradients should still pass."""
+GLANCE = 16
+"""Side to which pictures are shrunk when starts are compared: what blur leaves of a picture is its coarse content."""
+CHUNK = 8
+"""Pictures that a generator makes at once when starts are compared."""
+
+
+class StyleGANManifold(ImagePrior[StyleGANParams]):
+    """What a generator makes of styles and noise maps, in the frame of the blurry picture.
+
+    Beyond that frame there is only a repetition of the border, so pixels that were blurred with what lies out there
+    are not believed.
+
+    Raises:
+        UsageError: If no generator is named, or the file is none.
+    """
+
+    def __init__(
+        self, params: StyleGANParams, observation: Observation, *, margin: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        super().__init__(params, observation, margin=margin, generator=generator)
+        self.frame = observation.size
+        # a frozen generator is nothing that an optimizer may move, so it is kept out of the module's parameters
+        self._network = (generator_on(params.weights, observation.y.device, observation.y.dtype),)
+        self._gaussian = (moved(styles_of(self.network, params.style_samples), observation.y),)
+        count = self.latent_shape[0]
+        latent = torch.cat([self._start(observation.start[i : i + 1]) for i in range(count)])
+        self.latent = nn.Parameter(latent / params.pace)
+        trainable, fixed = self._draw_noises(observation.y)
+        self.searched = nn.ParameterList(noise / params.pace for noise in trainable)
+        self.fixed = fixed
+        self.radii = [length(parameter.detach()) for parameter in self.parameters()]
+
+    @classmethod
+    def admit(cls, params: StyleGANParams, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture aligned, or square and of the generator's size."""
+        side = generator_on(params.weights, torch.device("cpu"), torch.float32).resolution
+        if params.align != Path():
+            return aligned(y, valid, side, params.align)
+        return framed(y, valid, side, params.picture)
+
+    @property
+    def network(self) -> Generator:
+        """The generator, frozen."""
+        return self._network[0]
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """The distribution of its styles."""
+        return self._gaussian[0]
+
+    def styles(self) -> Tensor:
+        """The styles (B, n, D)."""
+        return self._styled(self.params.pace * self.latent)
+
+    def forward(self) -> Tensor:
+        """The generator's picture in the observation's frame, and its border repeated over the margin."""
+        return extend(self._shown(self.styles(), self._noises()), self.margin)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """GEOCROSS of the styles, times its weight, (B,); the image does not matter."""
+        if not self.params.cross or self.params.latent == "w":
+            return super().energy(x)
+        return self.params.cross * geocross(self.styles())
+
+    def believed(self, observation: Observation) -> Observation:
+        """The mask at 0 wherever the blur reaches beyond the frame.
+
+        Raises:
+            RunError: If nothing is left.
+        """
+        rows, columns = self.margin
+        inside = torch.zeros_like(observation.mask)
+        inside[..., rows : self.frame[0] - rows, columns : self.frame[1] - columns] = 1
+        mask = observation.mask * inside
+        if not bool(mask.any()):
+            raise RunError(
+                f"a kernel of {2 * rows + 1}x{2 * columns + 1} pixels leaves nothing of a picture of "
+                f"{self.frame[1]}x{self.frame[0]} that the generator could explain; give a smaller --kernel-size"
+            )
+        return Observation(observation.y, mask, observation.saturated * inside, observation.noise)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring every style vector and noise map back to the sphere on which it was drawn."""
+        if not self.params.sphere:
+            return
+        for parameter, radius in zip(self.parameters(), self.radii, strict=True):
+            parameter.mul_(radius / length(parameter))
+
+    def fit(self, x: Tensor) -> None:
+        """Search for the picture on the manifold that is nearest to ``x``: inversion, ``fit_steps`` Adam steps."""
+        rows, columns = self.margin
+        target = x[..., rows : rows + self.frame[0], columns : columns + self.frame[1]]
+        with torch.no_grad():
+            latent = torch.cat([self._start(target[i : i + 1]) for i in range(len(target))])
+            self.latent.copy_(latent / self.params.pace)
+            self.radii[0] = length(self.latent)
+        adam = torch.optim.Adam(self.parameters(), lr=self.params.fit_lr)
+        for _ in range(self.params.fit_steps):
+            adam.zero_grad(set_to_none=True)
+            shown = self._shown(self.styles(), self._noises())
+            ((shown - target).square().mean((1, 2, 3)) + self.energy(x)).sum().backward()
+            adam.step()
+            self.project()
+
+    def refine(self, objective: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """Pivotal tuning (Roich et al., 2021): styles and noise stay, the generator's own weights move a little."""
+        if not self.params.tune_steps:
+            return
+        with torch.no_grad():
+            pivot = self()
+        network = copy.deepcopy(self.network).requires_grad_(True)
+        self._network = (network,)
+        adam = torch.optim.Adam(network.parameters(), lr=self.params.tune_lr)
+        for _ in range(self.params.tune_steps):
+            adam.zero_grad(set_to_none=True)
+            x = self()
+            loss = objective(x) + self.params.tune_stay * (x - pivot).square().mean((1, 2, 3)).sum()
+            loss.backward()
+            adam.step()
+            yield loss.detach()
+
+    def _styled(self, v: Tensor) -> Tensor:
+        """Styles (B, n, D) of whitened ones (B, n or 1, D), truncated."""
+        w = self.gaussian.style(v).expand(-1, self.network.latents, -1)
+        if self.params.truncation == 1.0:
+            return w
+        layers = torch.arange(w.shape[1], device=w.device).view(1, -1, 1)
+        nearer = torch.lerp(self.network.mean_style.expand_as(w), w, self.params.truncation)
+        count = self.params.truncated_layers or w.shape[1]
+        return torch.where(layers < count, nearer, w)
+
+    def _shown(self, styles: Tensor, noises: list[Tensor]) -> Tensor:
+        """The generator's picture in the observation's size and channels, (B, C, H, W), in [0, 1] but for a little."""
+        x = (self.network(styles, noises) + 1) / 2
+        if self.latent_shape[1] == 1:
+            x = x.mean(1, keepdim=True)
+        x = resample_image(x, self.frame)
+        inside = x.clamp(0.0, 1.0)
+        return inside + EXCESS * (x - inside)
+
+    def _noises(self) -> list[Tensor]:
+        searched = [self.params.pace * noise for noise in self.searched]
+        return [*searched, *self.fixed[len(searched) :]]
+
+    @torch.no_grad()
+    def _start(self, y: Tensor) -> Tensor:
+        """The whitened style (1, n or 1, D) whose picture is nearest to ``y`` (1, C, H, W) of some that are drawn."""
+        rows = 1 if self.params.latent == "w" else self.network.latents
+        shape = self.params.candidates, 1, self.network.style
+        drawn = torch.randn(shape, generator=self.generator, dtype=torch.float32).to(y)
+        if self.params.candidates == 1:
+            own = torch.randn((1, rows, self.network.style), generator=self.generator, dtype=torch.float32).to(y)
+            return own
+        size = tuple(min(side, GLANCE) for side in self.frame)
+        glance = resample_image(y, (size[0], size[1]))
+        noises = self.network.own_noises()
+        errors = [
+            (resample_image(self._shown(self._styled(some), noises), (size[0], size[1])) - glance)
+            .square()
+            .mean((1, 2, 3))
+            for some in drawn.split(CHUNK)
+        ]
+        return drawn[int(torch.cat(errors).argmin())][None].expand(-1, rows, -1).clone()
+
+    def _draw_noises(self, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The noise maps that are searched for, and all of them as they are at the start."""
+        kind = self.params.noise
+        maps = []
+        for index, (side, own) in enumerate(zip(self.network.noise_sizes, self.network.own_noises(), strict=True)):
+            drawn = torch.randn((self.latent_shape[0], 1, side, side), generator=self.generator).to(like)
+            if kind == "zero" or index in self.params.zero_noises:
+                drawn = torch.zeros_like(drawn)
+            maps.append(own.expand_as(drawn) if kind == "own" else drawn)
+        searched = 0
+        if kind == "trainable":
+            searched = min(self.params.trainable_noises, len(maps), *self.params.zero_noises)
+        return maps[:searched], maps
+
+
+def geocross(w: Tensor) -> Tensor:
+    """How far the styles (B, n, D) of the layers are apart, as angles, (B,) (GEOCROSS of PULSE).
+
+    The mean over all pairs of D times the squared angle between unit vectors, over (n - 2) / 2.
+    """
+    first, second = w[:, :, None], w[:, None]
+    apart = ((first - second).square().sum(-1) + 1e-9).sqrt()
+    together = ((first + second).square().sum(-1) + 1e-9).sqrt()
+    angle = 2 * torch.atan2(apart, together)
+    return w.shape[-1] * angle.square().mean((1, 2)) / max((w.shape[1] - 2) / 2, 1.0)
+
+
+def length(x: Tensor) -> Tensor:
+    """Norm of every style vector (B, n, D), or of every noise map (B, 1, r, r); dimensions are kept."""
+    dims = (2,) if x.ndim == 3 else (2, 3)
+    return (x.square().sum(dims, keepdim=True) + 1e-9).sqrt()
+
+
+def moved(gaussian: Gaussian, like: Tensor) -> Gaussian:
+    """The same distribution where a tensor is."""
+    return Gaussian(gaussian.mean.to(like), gaussian.std.to(like), gaussian.samples)
+
+
+def generator_on(path: Path, device: torch.device, dtype: torch.dtype) -> Generator:
+    """The generator of a file, on a device; kept, as every start asks for it."""
+    if path == Path():
+        raise UsageError(
+            "image_prior.weights: the stylegan prior needs a generator of the picture's domain; name its file with "
+            "--image-prior.weights, any StyleGAN or StyleGAN2 checkpoint will do"
+        )
+    try:
+        status = path.stat()
+        version = status.st_mtime_ns, status.st_ino, status.st_size
+    except OSError:
+        version = 0, 0, 0  # reading it will say what is wrong
+    return _generator_on(path, version, device, dtype)
+
+
+@lru_cache(maxsize=2)
+def _generator_on(path: Path, version: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> Generator:
+    del version  # a file that was written anew is read anew
+    return open_generator(path).to(device, dtype)
