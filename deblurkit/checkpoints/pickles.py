@@ -126,6 +126,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "builtins.set": _set,
     "__builtin__.set": _set,
     "_codecs.encode": _bytes,
+    "builtins.bytes": lambda _: b"",
+    "__builtin__.bytes": lambda _: b"",
     "torch._utils._rebuild_tensor_v2": tensor_view,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.storage._load_from_bytes": read_storage,
