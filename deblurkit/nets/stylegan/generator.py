@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 INVERSE_SLOPE = 5.0
 """A leaky ReLU of this slope undoes one of slope 0.2, up to a positive factor."""
+SMALLEST = 4
+"""Side of the constant that every picture begins with."""
+LEVELS = 11
+"""Resolutions that a generator may have; 9 of them are 1024 pixels."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,17 @@ class Generator(nn.Module):
         mean = total / samples
         std = (squares / samples - mean.square()).clamp_min(1e-12).sqrt()
         return Gaussian(mean.to(self.mean_style), std.to(self.mean_style), samples)
+
+
+def sides_of(channels: Sequence[int]) -> list[int]:
+    """Side of the features at every level: 4, 8, 16, ...
+
+    Raises:
+        ValueError: If the numbers of channels describe no network.
+    """
+    if not 1 <= len(channels) <= LEVELS or min(channels) < 1:
+        raise ValueError(f"channels: needs 1 to {LEVELS} numbers of at least 1, got {list(channels)}")
+    return [SMALLEST * 2**level for level in range(len(channels))]
 
 
 def normalised(z: Tensor) -> Tensor:

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deblurkit.nets.stylegan.generator import Generator, ScaledLinear, normalised
+from deblurkit.nets.stylegan.generator import SMALLEST, Generator, ScaledLinear, normalised, sides_of
 from deblurkit.ops.upfirdn import biased_act, filter_taps, upfirdn2d
 
-SMALLEST = 4
-"""Side of the constant that every picture begins with."""
 FUSED = 128
 """Side from which the published networks double the size and convolve in one operation."""
 MAPPING_RATE = 0.01
@@ -40,7 +38,7 @@ class StyleGAN1(Generator):
         super().__init__()
         self.channels = tuple(int(count) for count in channels)
         self.style, self.inputs, self.depth = style, inputs, depth
-        sides = [SMALLEST * 2**level for level in range(len(self.channels))]
+        sides = sides_of(self.channels)
         self.resolution = sides[-1]
         self.latents = 2 * len(sides)
         self.noise_sizes = tuple(side for side in sides for _ in range(2))

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deblurkit.nets.stylegan.generator import Generator, ScaledLinear, arranged, normalised
+from deblurkit.nets.stylegan.generator import SMALLEST, Generator, ScaledLinear, arranged, normalised, sides_of
 from deblurkit.ops.upfirdn import biased_act, filter_taps, upfirdn2d, upsample2
 
-SMALLEST = 4
-"""Side of the constant that every picture begins with."""
 MAPPING_RATE = 0.01
 """The mapping network learns so much slower."""
 SLOPE, GAIN = 0.2, 2**0.5
@@ -40,7 +38,7 @@ class StyleGAN2(Generator):
         super().__init__()
         self.channels = tuple(int(count) for count in channels)
         self.style, self.inputs, self.depth, self.clamp = style, inputs, depth, clamp
-        sides = [SMALLEST * 2**level for level in range(len(self.channels))]
+        sides = sides_of(self.channels)
         self.resolution = sides[-1]
         self.latents = 2 * len(sides)
         self.noise_sizes = (sides[0], *(side for side in sides[1:] for _ in range(2)))
