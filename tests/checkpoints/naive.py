@@ -1,4 +1,4 @@
-"""StyleGAN2 by explicit sums in NumPy, from tensors as rosinality's files and TensorFlow's pickles keep them.
+"""StyleGAN2 by explicit sums in NumPy, from tensors as rosinality's files and NVIDIA's two kinds of pickles keep them.
 
 Nothing here knows deblurkit's networks or how it reads checkpoints: the sums are those of the papers' definitions.
 """
@@ -148,3 +148,37 @@ def tensorflow_picture(t: dict[str, Any], w: Array, noises: list[Array]) -> Arra
     x = finished(correlated(x, weights("synthesis/8x8/Conv1", w[2], True)), "synthesis/8x8/Conv1", noises[2])
     name = "synthesis/8x8/ToRGB"
     return upsampled(rgb) + correlated(x, weights(name, w[3], False)) + t[f"{name}/bias"][:, None, None]
+
+
+def nvidia_style(t: dict[str, Any], z: Array) -> Array:
+    x = whitened(z)
+    for layer in range(100):
+        if f"mapping.fc{layer}.weight" in t:
+            x = activated(dense(x, t[f"mapping.fc{layer}.weight"], t[f"mapping.fc{layer}.bias"], RATE))
+    return x
+
+
+def nvidia_picture(t: dict[str, Any], w: Array, noises: list[Array]) -> Array:
+    """A picture of 8 x 8 pixels from styles (4, D); only the conversion to RGB divides by the root of its inputs."""
+
+    def weights(name: str, style: Array, demodulate: bool) -> Array:
+        kernel, scale = t[f"{name}.weight"], dense(style, t[f"{name}.affine.weight"], t[f"{name}.affine.bias"])
+        if not demodulate:
+            return kernel * (scale / np.sqrt(kernel.shape[1]))[None, :, None, None]
+        kernel = kernel * scale[None, :, None, None]
+        return kernel / np.sqrt((kernel**2).sum((1, 2, 3), keepdims=True) + 1e-8)
+
+    def finished(x: Array, name: str, noise: Array) -> Array:
+        return activated(x + t[f"{name}.noise_strength"] * noise + t[f"{name}.bias"][:, None, None])
+
+    x = t["synthesis.b4.const"]
+    name = "synthesis.b4.conv1"
+    x = finished(correlated(x, weights(name, w[0], True)), name, noises[0])
+    rgb = correlated(x, weights("synthesis.b4.torgb", w[1], False)) + t["synthesis.b4.torgb.bias"][:, None, None]
+    name = "synthesis.b8.conv0"
+    x = smoothed(np.pad(spread(x, weights(name, w[1], True)), ((0, 0), (1, 1), (1, 1))), 4.0)
+    x = finished(x, name, noises[1])
+    name = "synthesis.b8.conv1"
+    x = finished(correlated(x, weights(name, w[2], True)), name, noises[2])
+    name = "synthesis.b8.torgb"
+    return upsampled(rgb) + correlated(x, weights(name, w[3], False)) + t[f"{name}.bias"][:, None, None]

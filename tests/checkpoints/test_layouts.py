@@ -4,12 +4,12 @@ import hashlib
 from argparse import Namespace
 from pathlib import Path
 
+import naive
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import writers
-from naive import rosinality_picture, rosinality_style, tensorflow_picture, tensorflow_style
 from pickled import write_ada, write_tf
 from test_stylegan1 import pair
 
@@ -207,25 +207,74 @@ TENSORFLOW_SHAPES = {
 }
 
 
+def nvidia_conv(name, inputs, outputs, size=3, side=0):
+    shapes = {
+        f"{name}.weight": (outputs, inputs, size, size),
+        f"{name}.affine.weight": (inputs, STYLE),
+        f"{name}.affine.bias": (inputs,),
+        f"{name}.bias": (outputs,),
+    }
+    return {**shapes, f"{name}.noise_strength": (), f"{name}.noise_const": (side, side)} if side else shapes
+
+
+NVIDIA_SHAPES = {
+    "mapping.fc0.weight": (STYLE, INPUTS),
+    "mapping.fc0.bias": (STYLE,),
+    "mapping.fc1.weight": (STYLE, STYLE),
+    "mapping.fc1.bias": (STYLE,),
+    "mapping.w_avg": (STYLE,),
+    "synthesis.b4.const": (FIRST, 4, 4),
+    **nvidia_conv("synthesis.b4.conv1", FIRST, FIRST, side=4),
+    **nvidia_conv("synthesis.b4.torgb", FIRST, 3, 1),
+    **nvidia_conv("synthesis.b8.conv0", FIRST, SECOND, side=8),
+    **nvidia_conv("synthesis.b8.conv1", SECOND, SECOND, side=8),
+    **nvidia_conv("synthesis.b8.torgb", SECOND, 3, 1),
+}
+DEFINITIONS = {
+    "rosinality": (
+        ROSINALITY_SHAPES,
+        naive.rosinality_picture,
+        naive.rosinality_style,
+        [f"noises.noise_{index}" for index in range(3)],
+    ),
+    "TensorFlow": (
+        TENSORFLOW_SHAPES,
+        naive.tensorflow_picture,
+        naive.tensorflow_style,
+        [f"synthesis/noise{index}" for index in range(3)],
+    ),
+    "NVIDIA": (
+        NVIDIA_SHAPES,
+        naive.nvidia_picture,
+        naive.nvidia_style,
+        [f"synthesis.{layer}.noise_const" for layer in ("b4.conv1", "b8.conv0", "b8.conv1")],
+    ),
+}
+
+
 def tiny(shapes):
     draw = np.random.default_rng(5)
-    large = ("style.", "mapping/")
+    large = ("style.", "mapping/", "mapping.")
     return {name: draw.normal(size=shape) * (60 if name.startswith(large) else 1) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("family", ["rosinality", "TensorFlow"])
+def written(path, family, own):
+    single = {name: np.asarray(value, np.float32) for name, value in own.items()}
+    if family == "TensorFlow":
+        return write_tf(path, {name: value if value.ndim else value[()] for name, value in single.items()})
+    tensors = {name: torch.from_numpy(value) for name, value in single.items()}
+    return write_ada(path, tensors, {"synthesis_kwargs": {}}) if family == "NVIDIA" else saved(path, {"g_ema": tensors})
+
+
+@pytest.mark.parametrize("family", DEFINITIONS)
 def test_explicit_sums_over_the_files_own_tensors(tmp_path, family):
-    if family == "rosinality":
-        own, picture, style, noise = tiny(ROSINALITY_SHAPES), rosinality_picture, rosinality_style, "noises.noise_{}"
-        path = saved(tmp_path / "a.pt", {"g_ema": {name: torch.tensor(value).float() for name, value in own.items()}})
-    else:
-        own, picture, style, noise = tiny(TENSORFLOW_SHAPES), tensorflow_picture, tensorflow_style, "synthesis/noise{}"
-        path = write_tf(tmp_path / "a.pkl", {name: np.asarray(value, np.float32) for name, value in own.items()})
-    network = import_network(path).network
+    shapes, picture, style, noises = DEFINITIONS[family]
+    own = tiny(shapes)
+    network = import_network(written(tmp_path / "a", family, own)).network
     assert isinstance(network, StyleGAN2)
     assert network.channels == (FIRST, SECOND)
     w, z = np.random.default_rng(6).normal(size=(2 * 2, STYLE)), np.random.default_rng(7).normal(size=INPUTS)
-    wanted = picture(own, w, [own[noise.format(index)][0, 0] for index in range(3)])
+    wanted = picture(own, w, [own[name].reshape(own[name].shape[-2:]) for name in noises])
     found = network(torch.tensor(w)[None].float(), network.own_noises())[0]
     assert wanted.shape == (3, SIDE, SIDE)
     assert wanted.std() > 0.3
@@ -233,13 +282,13 @@ def test_explicit_sums_over_the_files_own_tensors(tmp_path, family):
     np.testing.assert_allclose(network.map(torch.tensor(z)[None].float())[0].numpy(), style(own, z), atol=1e-5)
 
 
-def test_the_explicit_sums_can_tell(tmp_path):
+def test_the_explicit_sums_can_tell_a_turned_kernel():
     own = tiny(TENSORFLOW_SHAPES)
     w = np.random.default_rng(6).normal(size=(4, STYLE))
     noises = [own[f"synthesis/noise{index}"][0, 0] for index in range(3)]
-    right = tensorflow_picture(own, w, noises)
+    right = naive.tensorflow_picture(own, w, noises)
     own["synthesis/8x8/Conv0_up/weight"] = own["synthesis/8x8/Conv0_up/weight"][::-1, ::-1]
-    assert abs(tensorflow_picture(own, w, noises) - right).max() > 0.1
+    assert abs(naive.tensorflow_picture(own, w, noises) - right).max() > 0.1
 
 
 # Structure from shapes.
