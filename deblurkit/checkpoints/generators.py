@@ -76,9 +76,9 @@ class Names:
         return block(int(index)) + self.separator + parts[part]
 
 
-def _first(start: str, later: str, gap: int = 1) -> Callable[[int], str]:
+def _first(start: str, later: str) -> Callable[[int], str]:
     """Names of a list whose first member stands apart."""
-    return lambda index: later.format(index - gap) if index else start
+    return lambda index: later.format(index - 1) if index else start
 
 
 ROSINALITY = Names(
@@ -247,7 +247,8 @@ def _mean_style(network: StyleGAN2, mean: Any) -> tuple[Tensor, list[str]]:
         return (total / AVERAGED).float(), [
             f"the file holds no average style: it was taken from {AVERAGED} random ones"
         ]
-    if not isinstance(mean, Tensor) or not mean.is_floating_point() or mean.shape[-1:] != (network.style,):
+    plain = isinstance(mean, Tensor) and mean.layout == torch.strided and mean.is_floating_point()
+    if not plain or mean.shape[-1:] != (network.style,) or not 0 < mean.numel() <= MOST_LAYERS * network.style:
         raise ValueError(f"its average style is no vector of {network.style} numbers")
     rows = mean.detach().float().reshape(-1, network.style)
     if not rows.isfinite().all():

@@ -375,6 +375,15 @@ def test_average_styles_that_differ_from_layer_to_layer(tmp_path, generator):
     torch.testing.assert_close(imported.network.mean_style, generator.mean_style + 3.5, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "mean",
+    [torch.ones(1).expand(10**10, 8), torch.ones(0, 8), torch.ones(7), torch.ones(8).to_sparse(), "a", 1.0],
+)
+def test_average_styles_that_are_none(tmp_path, generator, mean):
+    path = saved(tmp_path / "a.pt", {"g_ema": writers.rosinality(generator), "latent_avg": mean})
+    assert "its average style is no vector of 8 numbers" in refusal(path)
+
+
 def test_weights_of_the_last_step_are_said(tmp_path, generator):
     imported = import_network(saved(tmp_path / "a.pt", {"g": writers.rosinality(generator)}))
     assert any("no averaged weights" in note for note in imported.notes)
@@ -528,6 +537,7 @@ ANY = "convs.0.conv.weight"
         (lambda w: w.update({"to_rgb1.conv.weight": torch.ones(1, 1, 6, 1, 1)}), "pictures with 1 channels"),
         (lambda w: w.update({"convs.0.conv.blur.kernel": torch.ones(4, 4)}), "another low-pass filter"),
         (lambda w: w.update({"latent_avg": torch.ones(3)}), "average style is no vector of 8 numbers"),
+        (lambda w: w.update({"latent_avg": torch.ones(8).int()}), "latent_avg is of int32"),
         (lambda w: w.update({"latent_avg": torch.full((8,), torch.inf)}), "not finite"),
     ],
 )
