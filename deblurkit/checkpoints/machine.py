@@ -81,13 +81,16 @@ class Bounded:
         return self.file.tell()
 
 
-def run(stream: Bounded, world: World, machine: Callable[[World], Machine] | None = None) -> Any:
+def run(
+    stream: Bounded, world: World, machine: Callable[[World], Machine] | None = None, most: int = MOST_STEPS
+) -> Any:
     """Read one pickle, and leave the stream behind it.
 
     Args:
         stream: At its first byte.
         world: What its names mean.
         machine: Which one carries the steps out.
+        most: How many there may be.
 
     Returns:
         What it holds: Python's plain values, :class:`Name`, and whatever the world made.
@@ -99,8 +102,8 @@ def run(stream: Bounded, world: World, machine: Callable[[World], Machine] | Non
     running = (machine or Machine)(world)
     steps: Any = pickletools.genops(stream)  # type: ignore[arg-type]  # read, readline and tell are all it asks for
     for count, (opcode, argument, _) in enumerate(steps):
-        if count > MOST_STEPS:
-            raise ValueError(f"it takes more than {MOST_STEPS} steps")
+        if count > most:
+            raise ValueError(f"it takes more than {most} steps")
         if opcode.name == "STOP":
             return running.pop()
         running.step(opcode.name, argument)

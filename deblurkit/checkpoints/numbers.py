@@ -33,6 +33,8 @@ STORAGES = {
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 """What a blob of torch.save begins with, in the format before 1.6, which storages in pickles still have."""
+STORAGE_STEPS = 200
+"""Of each pickle in such a blob."""
 MOST_AXES = 16
 
 
@@ -181,10 +183,14 @@ def read_storage(room: Room, blob: Any) -> Tensor:
         raise ValueError("a blob in it is none")
     room.take(len(blob))
     stream, world = Bounded(io.BytesIO(blob), len(blob)), _Storages()
-    begin = [run(stream, world) for _ in range(3)]
-    if begin[:2] != [MAGIC, PROTOCOL] or not isinstance(begin[2], dict) or begin[2].get("little_endian") is not True:
+    magic, protocol, machine, found, keys = (run(stream, world, most=STORAGE_STEPS) for _ in range(5))
+    if (
+        magic != MAGIC
+        or protocol != PROTOCOL
+        or not isinstance(machine, dict)
+        or machine.get("little_endian") is not True
+    ):
         raise ValueError("a blob in it holds no storage")
-    found, keys = run(stream, world), run(stream, world)
     if not isinstance(found, tuple) or len(found) != 3 or keys != [found[1]]:
         raise ValueError("a blob in it holds no storage")
     dtype, count = STORAGES[found[0].text], found[2]

@@ -46,7 +46,7 @@ def read_pickle(path: Path) -> Any:
             document = run(Bounded(file, size), _Nvidia(size))
         return Document(Room(NETWORKS * size)).of(document)
     except RefusedName as error:
-        raise more_than_weights(path, str(error)) from error
+        raise more_than_weights(path, str(error), pickled=True) from error
     except Exception as error:  # what a damaged file makes of the numbers in it is anybody's guess
         raise damaged(path, error) from error
 

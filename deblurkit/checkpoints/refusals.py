@@ -13,10 +13,16 @@ def damaged(path: Path, error: Exception) -> UsageError:
     return UsageError(f"{path}: is damaged or incomplete ({cause[:100]}); get the file anew")
 
 
-def more_than_weights(path: Path, name: str) -> UsageError:
-    """A file that wants to call something, named in full."""
+def more_than_weights(path: Path, name: str, *, pickled: bool = False) -> UsageError:
+    """A file that wants to call something.
+
+    Args:
+        path: The file.
+        name: Of what it would call, in full.
+        pickled: Whether it is a pickle of NVIDIA's, in which nothing else is expected to be torch's.
+    """
     shown = name if name.isprintable() and len(name) <= 100 else ascii(name[:100])
-    if name.startswith(("torch.nn.modules.", "networks.", "models.")):
+    if not pickled and name.startswith(("torch.nn.modules.", "networks.", "models.")):
         return UsageError(
             f"{path}: is a whole network with its code, as SelfDeblur writes its _xnet.pth and _knet.pth, and opening "
             "it would run that code; only files of weights can be imported"
