@@ -11,6 +11,7 @@ import pickle
 import runpy
 import struct
 import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -249,3 +250,12 @@ def rewritten(content: bytes, change: Callable[[zipfile.ZipFile], None]) -> byte
         change(archive)
         archive._didModify = True
     return stream.getvalue()
+
+
+def peak() -> int:
+    """The most bytes that this process ever had in memory; 0 where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
