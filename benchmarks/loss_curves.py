@@ -1,19 +1,23 @@
-"""Figure 6 of Tran et al. 2021: does the loss fall? The same image prior with three kernel priors, on one picture.
+"""Figure 6 of Tran et al. 2021: does the loss fall? The same image prior with three kernel priors.
 
-    python benchmarks/loss_curves.py PICTURE [--truth SHARP] [--runs runs/fig-6] [--iterations N] [-o OUT.png]
+    python benchmarks/loss_curves.py PICTURE... [--truth SHARP...] [--runs runs/fig-6] [--iterations N] [-o OUT.png]
+    python benchmarks/loss_curves.py PICTURE... --configs configs/stylegan --weights GENERATOR ...
 
-Runs `configs/kernel-space/fig-6-*.toml`, keeps each record as `deblurkit run --record` does, and reads the course of
-the loss from its history.jsonl; a record that is there already is not made again. Prints a table and draws the curves:
-the data term, on a logarithmic axis, since the priors' own terms are not comparable.
+Runs the folder's `fig-6-*.toml` on every picture, keeps each record as `deblurkit run --record` does, and reads the
+course of the loss from its history.jsonl; a record that is there already is not made again. Prints a table and draws
+the curves: the data term, on a logarithmic axis, since the priors' own terms are not comparable; over several pictures
+their geometric mean.
 
-The paper's figure has the StyleGAN prior, which makes nothing but sharp faces. A deep image prior makes blurry pictures
-as well: it explains any blur with any kernel in the end, so look at the result's score (aligned PSNR) beside the loss.
+With `configs/stylegan` the image prior is a generator, as in the paper's figure: it makes little but sharp pictures, so
+that only the right blur explains the picture well. With `configs/kernel-space` it is a deep image prior, which makes
+blurry pictures as well: it explains any blur in the end, so look at the result's score (aligned PSNR) too.
 """
 
 import argparse
 import json
 import math
 import shutil
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,13 +40,15 @@ SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Where the table looks, as shares of the run."""
 
 IMAGE = "result.png"
+FLOOR = 1e-12
+"""A data term below this counts as this much."""
 
 Curve = list[tuple[int, float]]
 
 
-def make_record(name: str, options: argparse.Namespace) -> Path:
+def make_record(picture: Path, name: str, options: argparse.Namespace) -> Path:
     """Deblur the picture by one of the configs, unless that was done; return the record's folder."""
-    folder: Path = options.runs / options.picture.stem / name
+    folder: Path = options.runs / picture.stem / name
     if (folder / "history.jsonl").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -51,13 +57,15 @@ def make_record(name: str, options: argparse.Namespace) -> Path:
         flags["optimizer.milestones"] = (options.iterations // 2, 3 * options.iterations // 4)
     if options.space and name == "encoded":
         flags["kernel_prior.space"] = options.space
-    config = resolve(flags, registry=registry(), file=CONFIGS / f"{PREFIX}{name}.toml")
-    picture = read_image(options.picture)
+    if options.weights:
+        flags["image_prior.weights"] = options.weights
+    config = resolve(flags, registry=registry(), file=options.configs / f"{PREFIX}{name}.toml")
+    blurry = read_image(picture)
     started = time.perf_counter()
-    result = deblur(picture.pixels, config)
-    print(f"{name:<18}{time.perf_counter() - started:8.1f} s", flush=True)
+    result = deblur(blurry.pixels, config)
+    print(f"{picture.stem:<18}{name:<18}{time.perf_counter() - started:8.1f} s", flush=True)
     write_record(folder, result, config, registry(), overwrite=False)
-    write_image(folder / IMAGE, result.image, picture, True)
+    write_image(folder / IMAGE, result.image, blurry, True)
     return folder
 
 
@@ -65,6 +73,14 @@ def read_curve(folder: Path) -> Curve:
     """Step and data term of every line of a record's history."""
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     return [(int(row["step"]), row["data"]) for row in rows if row["data"] is not None]
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The geometric mean of curves that were read at the same steps."""
+    return [
+        (points[0][0], math.exp(statistics.fmean(math.log(max(value, FLOOR)) for _, value in points)))
+        for points in zip(*curves, strict=True)
+    ]
 
 
 def print_table(curves: dict[str, Curve], scores: dict[str, float]) -> None:
@@ -77,6 +93,14 @@ def print_table(curves: dict[str, Curve], scores: dict[str, float]) -> None:
         values = [min(curve, key=lambda point: abs(point[0] - step))[1] for step in steps]
         decibels = [10 * math.log10(values[0] / values[-1]), *([scores[name]] if scores else [])]
         print(f"{name:<18}" + "".join(f"{one:11.3g}" for one in values) + "".join(f"{one:8.1f} dB" for one in decibels))
+
+
+def mean_psnr(results: Sequence[Path], truths: Sequence[Path], crop: int) -> float:
+    """Mean PSNR in dB of pictures against the sharp ones, each after alignment."""
+    pairs = zip(results, truths, strict=True)
+    return statistics.fmean(
+        align(read_image(a).pixels, read_image(b).pixels, crop=crop, max_shift=min(crop, 10)).psnr for a, b in pairs
+    )
 
 
 def draw(curves: dict[str, Curve], path: Path) -> None:
@@ -119,20 +143,25 @@ def draw_legend(pen: "ImageDraw", names: Sequence[str]) -> None:
 def main() -> None:
     """Run what is missing, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture", type=Path)
-    parser.add_argument("--truth", type=Path, help="the sharp picture: prints aligned PSNR too")
+    parser.add_argument("pictures", nargs="+", type=Path)
+    parser.add_argument("--truth", nargs="+", type=Path, help="the sharp pictures: prints aligned PSNR too")
+    parser.add_argument("--configs", type=Path, default=CONFIGS, help="folder of the three configs")
+    parser.add_argument("--weights", default="", help="the generator's file, for configs/stylegan")
+    parser.add_argument("--crop", type=int, default=15, help="pixels cut off every side before scoring")
     parser.add_argument("--runs", type=Path, default=Path("runs/fig-6"), help="folder of the records")
     parser.add_argument("--iterations", type=int, default=0, help="instead of those of the configs")
     parser.add_argument("--space", default="", help="file of the kernel space [default: deblurkit's]")
     parser.add_argument("-o", "--out", type=Path, default=Path("loss-curves.png"))
     options = parser.parse_args()
-    folders = {name: make_record(name, options) for name in COLOURS}
-    curves = {name: read_curve(folder) for name, folder in folders.items()}
+    folders = {name: [make_record(picture, name, options) for picture in options.pictures] for name in COLOURS}
+    curves = {name: mean_curve([read_curve(folder) for folder in made]) for name, made in folders.items()}
     scores = {}
     if options.truth:
-        truth = read_image(options.truth).pixels
-        print(f"{'blurry':<18}{align(read_image(options.picture).pixels, truth).psnr:8.2f} dB")
-        scores = {name: align(read_image(folder / IMAGE).pixels, truth).psnr for name, folder in folders.items()}
+        print(f"{'blurry':<18}{mean_psnr(options.pictures, options.truth, options.crop):8.2f} dB")
+        scores = {
+            name: mean_psnr([folder / IMAGE for folder in made], options.truth, options.crop)
+            for name, made in folders.items()
+        }
     print_table(curves, scores)
     draw(curves, options.out)
     print(options.out)

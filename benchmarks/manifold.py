@@ -4,14 +4,16 @@
     python benchmarks/manifold.py digits.safetensors --held-out         digits of a font that it was not trained on
     python benchmarks/manifold.py digits.safetensors --pictures FOLDER  any pictures of its size
 
-Each picture is blurred by a random hand-held trajectory and rounded to 8 bits. PSNR is of the whole frame where the
-kernel is given; for a blind run, which may shift picture and kernel against each other, over the inner part after
-alignment. A failure is a result below 20 dB.
+Each picture is blurred by a random hand-held trajectory and rounded to 8 bits; with --rotation the camera turns
+besides, with --gamma light adds up where the tone curve is undone (neither is a convolution then). PSNR is of the whole
+frame where the kernel is given; for a blind run, which may shift picture and kernel against each other, over the inner
+part after alignment. A failure is a result below 20 dB.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from deblurkit.checkpoints.layouts import open_generator
 from deblurkit.config import resolve
@@ -92,11 +95,32 @@ def kernels(count: int, window: int, seed: int) -> list[Tensor]:
     return found[:count]
 
 
-def observed(x: Tensor, kernel: Tensor, noise: float, seed: int) -> Tensor:
+def observed(x: Tensor, kernel: Tensor, seed: int, options: argparse.Namespace) -> Tensor:
     """The blurry picture (1, 3, R, R), rounded to 8 bits; the border is repeated, as no content is known there."""
-    y = convolve_valid(extend(x, (kernel.shape[-2] // 2, kernel.shape[-1] // 2)), kernel)
-    y = y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
+    light = extend(x**options.gamma, (kernel.shape[-2] // 2, kernel.shape[-1] // 2))
+    light = convolve_valid(rotated(light, options.rotation) if options.rotation else light, kernel)
+    y = light.clamp_min(0) ** (1 / options.gamma)
+    y = y + options.noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
     return (y * 255).round().clamp(0, 255) / 255
+
+
+def rotated(x: Tensor, degrees: float, views: int = 41) -> Tensor:
+    """The mean of a square picture turned by -degrees to degrees about its centre."""
+    total = torch.zeros_like(x)
+    for angle in torch.linspace(-degrees, degrees, views) * math.pi / 180:
+        cos, sin = float(angle.cos()), float(angle.sin())
+        grid = functional.affine_grid(torch.tensor([[[cos, -sin, 0.0], [sin, cos, 0.0]]]), list(x.shape), False)
+        total += functional.grid_sample(x, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    return total / views
+
+
+def export(cases: list[tuple[Tensor, Tensor, Tensor]], folder: Path) -> None:
+    """Write the pictures, sharp and blurry, for other programs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, (x, _, y) in enumerate(cases):
+        for word, picture in (("sharp", x), ("blurry", y)):
+            pixels = (picture[0].permute(1, 2, 0) * 255).round().byte().numpy()
+            Image.fromarray(pixels).save(folder / f"{index:02d}-{word}.png")
 
 
 def run_row(name: str, cases: list[tuple[Tensor, Tensor, Tensor]], options: argparse.Namespace) -> list[float]:
@@ -144,6 +168,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--window", type=int, default=13, help="side of the kernels, in pixels")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of the noise")
+    parser.add_argument("--rotation", type=float, default=0.0, help="the camera turns by so many degrees both ways")
+    parser.add_argument("--gamma", type=float, default=1.0, help="exponent of the tone curve")
+    parser.add_argument("--export", type=Path, help="folder to write the sharp and blurry pictures to")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--set", nargs="*", default=[], help="further flags, section.name=value")
@@ -154,9 +181,11 @@ def main() -> None:
     pictures = truths(options)
     drawn = kernels(len(pictures), options.window, options.seed)
     cases = [
-        (x, kernel, observed(x, kernel, options.noise, options.seed + index))
+        (x, kernel, observed(x, kernel, options.seed + index, options))
         for index, (x, kernel) in enumerate(zip(pictures, drawn, strict=True))
     ]
+    if options.export:
+        export(cases, options.export)
     blurry = [align(y, x, crop=CROP, max_shift=SHIFT).psnr for x, _, y in cases]
     print(f"{'blurry':<26} median {statistics.median(blurry):5.2f}  mean {statistics.mean(blurry):5.2f}")
     for name in options.rows:
