@@ -12,7 +12,7 @@ import argparse
 import ctypes
 import resource
 import sys
-import time
+import timeit
 from collections.abc import Callable
 
 import torch
@@ -25,12 +25,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 def best(work: Callable[[], object], repeats: int) -> float:
     """Seconds of the quickest run, after one that does not count."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    work()
+    return min(timeit.repeat(work, number=1, repeat=repeats))
 
 
 def plain(generator: StyleGAN2, backward: bool, repeats: int) -> float:
@@ -52,6 +48,7 @@ def plain(generator: StyleGAN2, backward: bool, repeats: int) -> float:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("resolution", 256), ("multiplier", 2), ("threads", 1), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{default} if not given")

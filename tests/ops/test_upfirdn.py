@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from deblurkit.ops.upfirdn import BINOMIAL, biased_act, downsample2, filter_taps, upfirdn2d, upsample2
+from deblurkit.ops import upfirdn
+from deblurkit.ops.upfirdn import BINOMIAL, SHORT, biased_act, downsample2, filter_taps, upfirdn2d, upsample2
 
-PADS = [(0, 0, 0, 0), (3, 1, 0, 2), (-1, 2, 1, -2), (2, -3, -1, 3)]
+PADS = [(0, 0, 0, 0), (3, 1, 0, 2), (-1, 2, 1, -2), (2, -3, -1, 3), (3, 3, 1, 1)]
 
 
 def stuffed(x, up):
@@ -58,6 +59,17 @@ def test_equals_stuffing_padding_convolving_and_decimating(draw, up, down, pad, 
     left, right, top, bottom = pad
     assert found.shape[-2] == (6 * up + top + bottom - taps.shape[0]) // down + 1
     assert found.shape[-1] == (5 * up + left + right - taps.shape[-1]) // down + 1
+
+
+@pytest.mark.parametrize("pad", [(5, 5, 4, 4), (7, 6, 8, 3)], ids=str)
+@pytest.mark.parametrize("down", [1, 2])
+def test_a_long_filter_takes_two_passes(draw, monkeypatch, down, pad):
+    x, taps = draw(1, 2, 6, 5), draw(SHORT + 1)
+    passes = []
+    plain = upfirdn.depthwise
+    monkeypatch.setattr(upfirdn, "depthwise", lambda *args: passes.append(args[1].shape) or plain(*args))
+    torch.testing.assert_close(upfirdn2d(x, taps, down=down, pad=pad), brute(x, taps, 1, down, pad))
+    assert passes == [(SHORT + 1, 1), (1, SHORT + 1)]
 
 
 def test_the_filter_convolves_and_does_not_correlate():
