@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from deblurkit.errors import UsageError
 from deblurkit.nets import weights
 from deblurkit.nets.header import Header, Kind
 from deblurkit.nets.stylegan.generator import Gaussian, Generator
@@ -50,9 +51,15 @@ def load_generator(path: Path) -> Generator:
         UsageError: If the file is missing, damaged, or not a generator.
     """
     header, tensors = weights.read_weights(path, GENERATOR)
-    mean, std = (tensors.pop(GAUSSIAN + name, None) for name in ("mean", "std"))
+    measured = {name: tensors.pop(name) for name in (f"{GAUSSIAN}mean", f"{GAUSSIAN}std") if name in tensors}
     generator = weights.assemble(path, GENERATOR, PRESETS, header, tensors)
     assert isinstance(generator, Generator)
-    if mean is not None and std is not None:
-        generator.gaussian = Gaussian(mean, std, int(header.card.get(SAMPLES, "0")))
+    if measured:
+        like = generator.mean_style
+        misfit = weights.differences({f"{GAUSSIAN}mean": like, f"{GAUSSIAN}std": like}, measured)
+        samples = header.card.get(SAMPLES, "0")
+        if misfit or not samples.isdecimal():
+            misfit = misfit or f"{SAMPLES} is {samples!r} and no number"
+            raise UsageError(f"{path}: its distribution of styles is damaged ({misfit}); get the file anew")
+        generator.gaussian = Gaussian(measured[f"{GAUSSIAN}mean"], measured[f"{GAUSSIAN}std"], int(samples))
     return generator
