@@ -54,9 +54,9 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
         count = self.latent_shape[0]
         latent = torch.cat([self._start(observation.start[i : i + 1]) for i in range(count)])
         self.latent = nn.Parameter(latent / params.pace)
-        trainable, fixed = self._draw_noises(observation.y)
-        self.searched = nn.ParameterList(noise / params.pace for noise in trainable)
-        self.fixed = fixed
+        self.fixed = self._draw_noises(observation.y)
+        self.places = [place for place in range(len(self.fixed)) if self._is_searched(place)]
+        self.searched = nn.ParameterList(self.fixed[place] / params.pace for place in self.places)
         self.radii = [length(parameter.detach()) for parameter in self.parameters()]
 
     @classmethod
@@ -102,9 +102,12 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
         inside[..., rows : self.frame[0] - rows, columns : self.frame[1] - columns] = 1
         mask = observation.mask * inside
         if not bool(mask.any()):
+            kernel, why = f"a kernel of {2 * columns + 1}x{2 * rows + 1} pixels", ""
+            if bool(inside.any()):
+                why = ", as what it leaves is saturated or missing"
             raise RunError(
-                f"a kernel of {2 * rows + 1}x{2 * columns + 1} pixels leaves nothing of a picture of "
-                f"{self.frame[1]}x{self.frame[0]} that the generator could explain; give a smaller --kernel-size"
+                f"{kernel} leaves nothing of a picture of {self.frame[1]}x{self.frame[0]} that the generator could "
+                f"explain{why}; give {'another picture or ' if why else ''}a smaller --kernel-size"
             )
         return Observation(observation.y, mask, observation.saturated * inside, observation.noise)
 
@@ -169,8 +172,10 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
         return inside + EXCESS * (x - inside)
 
     def _noises(self) -> list[Tensor]:
-        searched = [self.params.pace * noise for noise in self.searched]
-        return [*searched, *self.fixed[len(searched) :]]
+        searched = dict(zip(self.places, self.searched, strict=True))
+        return [
+            self.params.pace * searched[place] if place in searched else noise for place, noise in enumerate(self.fixed)
+        ]
 
     @torch.no_grad()
     def _start(self, y: Tensor) -> Tensor:
@@ -192,25 +197,29 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
         ]
         return drawn[int(torch.cat(errors).argmin())][None].expand(-1, rows, -1).clone()
 
-    def _draw_noises(self, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The noise maps that are searched for, and all of them as they are at the start."""
+    def _draw_noises(self, like: Tensor) -> list[Tensor]:
+        """The noise maps (B, 1, r, r) as they are at the start."""
         kind = self.params.noise
         maps = []
-        for index, (side, own) in enumerate(zip(self.network.noise_sizes, self.network.own_noises(), strict=True)):
+        for place, (side, own) in enumerate(zip(self.network.noise_sizes, self.network.own_noises(), strict=True)):
             drawn = torch.randn((self.latent_shape[0], 1, side, side), generator=self.generator).to(like)
-            if kind == "zero" or index in self.params.zero_noises:
-                drawn = torch.zeros_like(drawn)
-            maps.append(own.expand_as(drawn) if kind == "own" else drawn)
-        searched = 0
-        if kind == "trainable":
-            searched = min(self.params.trainable_noises, len(maps), *self.params.zero_noises)
-        return maps[:searched], maps
+            if kind == "zero" or place in self.params.zero_noises:
+                maps.append(torch.zeros_like(drawn))
+            else:
+                maps.append(own.expand_as(drawn) if kind == "own" else drawn)
+        return maps
+
+    def _is_searched(self, place: int) -> bool:
+        """Whether the noise map of that number is searched for."""
+        coarse = place < self.params.trainable_noises and place not in self.params.zero_noises
+        return self.params.noise == "trainable" and coarse
 
 
 def geocross(w: Tensor) -> Tensor:
     """How far the styles (B, n, D) of the layers are apart, as angles, (B,) (GEOCROSS of PULSE).
 
-    The mean over all pairs of D times the squared angle between unit vectors, over (n - 2) / 2.
+    The mean over all ordered pairs of D times the squared angle, over (n - 2) / 2. What counts as the angle is
+    2 atan2(|a - b|, |a + b|), which it is for vectors of one length; of others it sees the lengths too.
     """
     first, second = w[:, :, None], w[:, None]
     apart = ((first - second).square().sum(-1) + 1e-9).sqrt()
