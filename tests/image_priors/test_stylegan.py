@@ -12,7 +12,6 @@ from torch import Tensor
 from deblurkit.core import Observation
 from deblurkit.core.image_prior import extend
 from deblurkit.errors import RunError, UsageError
-from deblurkit.image_priors import stylegan
 from deblurkit.image_priors.plugin import StyleGANParams
 from deblurkit.image_priors.stylegan import EXCESS, StyleGANManifold, generator_on, geocross, length
 from deblurkit.nets.seeding import seeded
@@ -186,9 +185,8 @@ def test_what_was_not_believed_before_is_not_believed_now(tiny):
 def test_a_kernel_that_leaves_nothing_is_told(tiny, margin):
     p = tiny(margin=margin)
     kernel = f"{2 * margin[1] + 1}x{2 * margin[0] + 1}"
-    with pytest.raises(
-        RunError, match=rf"^a kernel of {kernel} pixels leaves nothing of a picture of 16x16.*explain; give a"
-    ):
+    sentence = f"^a kernel of {kernel} pixels leaves nothing of a picture of 16x16 that the .* explain; give a smaller"
+    with pytest.raises(RunError, match=sentence):
         p.believed(Observation.of(torch.rand(1, 3, 16, 16)))
 
 
@@ -297,7 +295,7 @@ def test_its_energy_is_geocross_times_its_weight(tiny):
     energy = p.energy(p())
     assert energy.shape == (2,)
     torch.testing.assert_close(energy, 0.25 * geocross(p.styles()))
-    assert float(energy.min()) > 0
+    assert float(energy.detach().min()) > 0
     energy.sum().backward()
     assert float(p.latent.grad.abs().max()) > 0
     for without in (tiny(y, cross=0.0), tiny(y, cross=0.25, latent="w")):
@@ -416,13 +414,13 @@ def test_of_the_candidates_the_nearest_one_is_taken(tiny):
             assert errors.index(min(errors)) == int((drawn[:, 0] - p.params.pace * p.latent[0, 0]).norm(dim=1).argmin())
             glances[count] = float((inner(p()) - y).square().mean())
         assert glances[count] == pytest.approx(min(errors), rel=1e-4)
-    assert glances[20] <= glances[5] <= glances[2] or glances[20] < glances[2]
+    assert glances[20] < glances[2]
 
 
 def test_a_lone_candidate_is_a_draw_of_every_layer(tiny):
     p = tiny()
     assert not torch.equal(p.latent[:, 0], p.latent[:, 1])
-    assert 0.5 < float((p.params.pace * p.latent).std()) < 1.5
+    assert 0.5 < float((p.params.pace * p.latent).detach().std()) < 1.5
 
 
 def test_starts_of_digits_are_nearer_than_a_single_draw(network):
@@ -677,4 +675,3 @@ def test_a_blur_of_a_known_kernel_is_explained(network):
         p.project()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.4 * losses[0]
-    assert stylegan.GLANCE <= 64
