@@ -1,5 +1,7 @@
 """Every registered component is under its contract, whoever provides it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -14,7 +16,10 @@ from deblurkit.testing import (
     curved_kernel,
 )
 
+DIGITS = Path(__file__).parents[1] / "data" / "digits.safetensors"
 SMALL = {
+    # its energy is one of its styles, and the contract asks for the slope in the image
+    ("image_prior", "stylegan"): {"weights": DIGITS, "candidates": 2, "fit_steps": 30, "fit_lr": 2e-2, "cross": 0.0},
     ("image_prior", "dip"): {"channels": 8, "scales": 3, "fit_steps": 60, "fit_lr": 1e-2},
     ("kernel_prior", "dip"): {"channels": 8, "scales": 2, "fit_steps": 60, "fit_lr": 1e-2},
     ("kernel_prior", "fcn"): {"hidden_units": 50},
@@ -59,6 +64,7 @@ def _given_file(request, tmp_path):
 def _partners():
     pairs = [("dip", "fcn"), ("identity", "convolution"), ("l0-gradient", "convolution"), ("hyper-laplacian", "fcn")]
     pairs += [("identity", "encoded"), ("hyper-laplacian", "encoded")]
+    pairs += [("stylegan", "convolution"), ("stylegan", "fcn"), ("stylegan", "bicubic")]
     return [
         (
             registry().spec("image_prior", image),
