@@ -142,6 +142,18 @@ def test_transparency_stays_with_the_frame_that_it_belongs_to(deblurkit, save):
     assert done.err.count("made it a picture") == 1
 
 
+@pytest.mark.xfail(strict=True, reason="another frame is told by its size alone")
+def test_transparency_does_not_go_into_another_frame_of_the_same_size(deblurkit, save, tmp_path):
+    source = save(change=transparent)
+    points = np.array([[24.0, 26], [40, 26], [32, 33], [26, 40], [38, 40]])  # of a face that is turned below
+    np.save(tmp_path / "face.npy", np.stack([points[:, 1], 64 - points[:, 0]], 1))
+    done = deblurkit("run", str(source), *QUICK, "--image-prior.align", str(tmp_path / "face.npy"))
+    assert done.code == 0, done.err
+    result = opened(source.with_name("digit.deblurred.png"))
+    assert result.size == (64, 64)
+    assert result.mode == "RGB"
+
+
 def test_grey_pictures_come_back_grey(deblurkit, save):
     source = save(change=lambda values: values[..., 0])
     done = deblurkit("run", str(source), *QUICK)
