@@ -102,17 +102,29 @@ def problem(ways=None) -> Problem:
     return Problem(observation, image, kernel, Sum(Params()), ways or Fit(PARAMETERS, PARAMETERS, 2))
 
 
-def moved(optimizer, p: Problem) -> tuple[list[float], list[float]]:
-    """By how much each number fell, step by step."""
-    places = [(START, START)]
-    for _ in optimizer.steps(p):
-        places.append((float(p.image.number.detach()), float(p.kernel.number.detach())))
-    fell = [(a[0] - b[0], a[1] - b[1]) for a, b in pairwise(places)]
-    return [one for one, _ in fell], [other for _, other in fell]
+@pytest.fixture
+def moved(monkeypatch):
+    """Let an optimizer run; return by how much each number fell, update by update."""
+
+    def run(optimizer, p: Problem) -> tuple[list[float], list[float]]:
+        places = [(START, START)]
+        real = torch.optim.Adam.step
+
+        def step(adam, *args):
+            real(adam, *args)
+            places.append((float(p.image.number.detach()), float(p.kernel.number.detach())))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.optim.Adam, "step", step)
+            assert len(list(optimizer.steps(p))) == len(places) - 1
+        fell = [(a[0] - b[0], a[1] - b[1]) for a, b in pairwise(places)]
+        return [one for one, _ in fell], [other for _, other in fell]
+
+    return run
 
 
 @pytest.mark.parametrize("schedule", ["milestones", "one-cycle", "one-cycle-drop"])
-def test_joint_follows_the_schedule_for_the_image_and_milestones_for_the_kernel(schedule):
+def test_joint_follows_the_schedule_for_the_image_and_milestones_for_the_kernel(moved, schedule):
     params = JointParams(
         iterations=20, image_lr=0.5, kernel_lr=0.25, image_schedule=schedule, milestones=(4, 8), decay=0.1
     )
@@ -124,7 +136,7 @@ def test_joint_follows_the_schedule_for_the_image_and_milestones_for_the_kernel(
 
 
 @pytest.mark.parametrize("schedule", ["milestones", "one-cycle", "one-cycle-drop"])
-def test_alternating_counts_each_part_s_own_inner_steps(schedule):
+def test_alternating_counts_each_part_s_own_inner_steps(moved, schedule):
     params = AlternatingParams(
         iterations=4,
         image_steps=5,
@@ -170,7 +182,7 @@ def test_alternating_yields_every_inner_step():
 @pytest.mark.parametrize(
     ("ways", "steps"), [(Fit(PARAMETERS, frozenset(), 1), 12), (Fit(frozenset(), PARAMETERS, 1), 6)]
 )
-def test_a_part_that_is_fixed_has_no_turn(ways, steps):
+def test_a_part_that_is_fixed_has_no_turn(moved, ways, steps):
     p = problem(ways)
     params = AlternatingParams(iterations=3, image_steps=4, kernel_steps=2)
     image, kernel = moved(Alternating(params), p)
@@ -180,7 +192,7 @@ def test_a_part_that_is_fixed_has_no_turn(ways, steps):
     assert len(p.image.projected) == (12 if ways.image else 0)
 
 
-def test_renewing_is_asked_for_once_a_round_and_only_if_wanted():
+def test_renewing_is_asked_for_once_a_round_and_only_if_wanted(moved):
     for renew, times in ((True, 3), (False, 0)):
         p = problem()
         params = AlternatingParams(iterations=3, image_steps=2, kernel_steps=2, kernel_lr=0.25, renew_kernel=renew)
@@ -189,7 +201,7 @@ def test_renewing_is_asked_for_once_a_round_and_only_if_wanted():
         assert sum(kernel) == pytest.approx(6 * 0.25, abs=1e-3)
 
 
-def test_a_kernel_that_is_renewed_keeps_its_schedule():
+def test_a_kernel_that_is_renewed_keeps_its_schedule(moved):
     p = problem()
     params = AlternatingParams(
         iterations=3,
