@@ -78,18 +78,50 @@ def test_the_published_schedule(path):
     assert (params.vae, params.kl_weight) == (path.stem == "paper-gopro-vae", 10.0)
 
 
-def test_the_runs_of_figure_6_differ_in_the_kernel_prior_only():
-    documents = {path.stem: resolve({}, registry=registry(), file=path).to_json() for path in COMPLETE}
-    runs = [document for stem, document in documents.items() if stem.startswith("fig-6")]
-    assert {run["kernel_prior"]["name"] for run in runs} == {"encoded", "dip", "bicubic"}
+FIGURE_6 = {"kernel-space": "dip", "stylegan": "stylegan"}
+"""Image priors under which figure 6 is carried out, by folder."""
+
+
+@pytest.mark.parametrize("folder", FIGURE_6)
+def test_the_runs_of_figure_6_differ_in_the_kernel_prior_only(folder):
+    paths = [path for path in COMPLETE if path.parent.name == folder and path.stem.startswith("fig-6")]
+    runs = [resolve({}, registry=registry(), file=path).to_json() for path in paths]
+    assert {path.stem: run["kernel_prior"]["name"] for path, run in zip(paths, runs, strict=True)} == {
+        "fig-6-encoded": "encoded",
+        "fig-6-convolution-dip": "dip",
+        "fig-6-bicubic": "bicubic",
+    }
+    assert {run["image_prior"]["name"] for run in runs} == {FIGURE_6[folder]}
     for run in runs:
         run.pop("kernel_prior")
         run["optimizer"].pop("kernel_lr")
         assert run == runs[0]
 
 
-def test_the_readme_names_every_experiment():
-    text = (ROOT / "README.md").read_text()
-    assert all(f"`{path.name}`" in text for path in FILES)
-    named = set(re.findall(r"`([\w-]+\.toml)`", text))
-    assert named == {path.name for path in FILES}
+def test_figure_6_with_a_generator_keeps_its_picture_and_leaves_its_file_to_the_caller():
+    for path in COMPLETE:
+        if path.parent.name == "stylegan":
+            run = resolve({}, registry=registry(), file=path).to_json()
+            assert (run["final"]["name"], run["run"]["start"], run["run"]["keep"]) == ("none", "own", "best")
+            assert run["image_prior"]["weights"] == ""
+            named = resolve({"image_prior.weights": "a.safetensors"}, registry=registry(), file=path)
+            assert named.to_json()["image_prior"]["weights"].endswith("a.safetensors")
+
+
+def sections():
+    """What the README says of each folder, by its name."""
+    parts = re.split(r"^## ([\w-]+):", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_readme_has_a_section_for_every_folder():
+    assert set(sections()) == {path.parent.name for path in FILES}
+
+
+@pytest.mark.parametrize("folder", sections())
+def test_the_readme_names_every_experiment(folder):
+    text = sections()[folder]
+    assert set(re.findall(r"^\| `([\w-]+\.\w+)`", text, flags=re.MULTILINE)) == {
+        path.name for path in (ROOT / folder).iterdir() if path.suffix in (".toml", ".py")
+    }
+    assert set(re.findall(r"`([\w-]+\.toml)`", text)) == {path.name for path in (ROOT / folder).glob("*.toml")}

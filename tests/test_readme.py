@@ -1,9 +1,16 @@
 """What the README says is true: its commands, its tables, its Python."""
 
+import functools
+import importlib
+import json
+import operator
 import os
 import re
+import runpy
 import shlex
 import shutil
+import sys
+from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
 
@@ -49,6 +56,9 @@ def commands(text):
 
 
 DRY = ("--dry-run",)
+FEW_STYLES = ("--image-prior.style-samples", "1000")
+"""So many are in the file, and more need not be measured to see a plan."""
+DIGITS = "tests/data/digits.safetensors"
 BRIEF = (
     *("--iterations", "1", "--batch", "2", "--crop", "32", "--kernel-batch", "2", "--basis-kernels", "16"),
     *("--window", "9", "--dimensions", "8", "--validation-share", "0.4", "--validation-examples", "1", "--codes", "2"),
@@ -63,7 +73,9 @@ def shortened(args):
     if "--help" in args:
         return args
     if name in ("run", "deconvolve"):
-        return [*args, *DRY]
+        return [*args, *DRY, *(FEW_STYLES if "--image-prior.weights" in args else ())]
+    if name == "import-weights":
+        return [*args, "--samples", "1000"]
     if name == "train-kernel-space":
         structure = ("--window", "auto", "--dimensions", "3", "--features", "2") if "paper" in args else ()
         stages = () if "paper" in args else ("--kernel-iterations", "1", "--stages", "1", "--features", "2")
@@ -96,6 +108,7 @@ def album(tmp_path_factory):
     pairs = ["synthesize", str(folder / "sharp"), "-o", str(folder / "train"), "--pairs", str(folder / "gopro")]
     assert main([*pairs, "--crop", "40"]) == ExitCode.DONE
     _write_spaces(folder)
+    _write_generators(folder)
     return folder
 
 
@@ -132,6 +145,33 @@ def _write_spaces(folder):
     shutil.copy(space_path(Path()), folder / "own.safetensors")
 
 
+def _write_generators(folder):
+    """Write a generator, files that others would write, a face of its size with landmarks, and blurry digits."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tests" / "checkpoints"))
+        pickled, stylegan1, writers = map(importlib.import_module, ("pickled", "test_stylegan1", "writers"))
+    small = {"channels": (4, 4), "style": 6, "inputs": 6, "depth": 2}
+    pickled.write_ada(folder / "ffhq.pkl", *writers.ada(writers.random_generator(**small)))
+    (folder / "stylegan1").mkdir()
+    for name, half in zip(("synthesis.pt", "mapping.pt"), stylegan1.pair((4, 4)), strict=True):
+        torch.save(half, folder / name)
+        torch.save(half, folder / "stylegan1" / name)
+    (folder / DIGITS).parent.mkdir(parents=True)
+    for name in ("faces.safetensors", DIGITS):
+        shutil.copy(ROOT / DIGITS, folder / name)
+    points = np.array([[60, 50], [90, 50], [75, 65], [63, 80], [87, 80]]) + 1
+    lines = "".join(f"{x} {y}\n" for x, y in points)
+    (folder / "photo.pts").write_text(f"version: 1\nn_points: {len(points)}\n{{\n{lines}}}\n")
+    (folder / "digits").mkdir()
+    with Image.open(folder / "sharp.png") as picture:
+        for name in ("face.png", "digits/00-blurry.png", "digits/00-sharp.png"):
+            picture.crop((30, 30, 94, 94)).save(folder / name)
+
+
 def _write_mat(path):
     import numpy as np
     from scipy.io import savemat
@@ -140,8 +180,6 @@ def _write_mat(path):
 
 
 def _json_config():
-    import json
-
     return json.dumps(resolve({}, registry=registry()).to_json())
 
 
@@ -149,8 +187,9 @@ def _json_config():
 def test_every_command_can_be_given(args, album, tmp_path, monkeypatch, capfd):
     here = shutil.copytree(album, tmp_path / "album")
     monkeypatch.chdir(here)
+    monkeypatch.setenv("DEBLURKIT_CACHE", str(tmp_path / "cache"))
     if args[0] == "metrics":
-        shutil.copy("photo.png", "sharp.png")
+        shutil.copy(args[2], args[1])
     out = here / args[args.index("-o") + 1] if "-o" in args else None
     if out is not None and "--resume" in args and args[0] == "train-kernel-space":
         out.unlink()
@@ -196,6 +235,44 @@ def test_the_python_lines_run(album, monkeypatch, capsys):
     assert capsys.readouterr().out.split()[0] in ("good", "doubtful", "bad")
     assert Path("sharp.png").is_file()
     shutil.move("kept.png", "sharp.png")
+
+
+def test_the_digits_can_be_tried(tmp_path, monkeypatch, capsys):
+    """The lines about the generator of digits do what they say, in a checkout, with few steps."""
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    (tmp_path / DIGITS).parent.mkdir(parents=True)
+    shutil.copy(ROOT / DIGITS, tmp_path / DIGITS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEBLURKIT_CACHE", str(tmp_path / "cache"))
+    (block,) = (block for block in fences(README, "sh") if "benchmarks/manifold.py" in block)
+    draw, run, measure = (shlex.split(line) for line in block.splitlines())
+    assert draw[0] == "python"
+    monkeypatch.setattr(sys, "argv", draw[1:])
+    runpy.run_path(draw[1], run_name="__main__")
+    assert len(list(Path("digits").glob("*-blurry.png"))) == 3
+    capsys.readouterr()
+    assert main([*run[1:], "--optimizer.iterations", "2", "--json"]) == ExitCode.DONE
+    printed, err = capsys.readouterr()
+    (document,) = json.loads(printed)["images"]
+    for key, _ in table("key")[1:]:
+        assert functools.reduce(operator.getitem, key.split("."), document)
+    assert document["notice"] in " ".join(err.split())
+    assert "never identify anybody" in document["notice"]
+    assert main(measure[1:]) == ExitCode.DONE
+    assert "aligned" in capsys.readouterr().out
+
+
+def test_the_files_that_are_imported_are_those_that_the_program_names():
+    from deblurkit.cli.import_weights import import_weights
+    from deblurkit.nets.stylegan import styles
+
+    text = " ".join((import_weights.help or "").split())
+    for word in ("rosinality", "pSp, e4e, ReStyle", "BasicSR", "NVIDIA", "synthesis.pt", "mapping.pt"):
+        assert word in text
+        assert word in README
+    assert "100,000" in README
+    assert next(one for one in import_weights.params if one.name == "samples").default == 100_000
+    assert f"`{styles.FOLDER}`" in README
 
 
 def test_exit_codes_are_those_of_the_enum():
@@ -248,6 +325,20 @@ def test_flags_and_defaults_in_the_text_are_real():
     assert [row[0] for row in table("quality")[1:]] == list(Flag.__args__)
 
 
+def anchors(text):
+    """What links call the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_flags_of_parts_in_the_text_are_real():
+    written = set(re.findall(r"--(image-prior|kernel-prior|data-term|optimizer)\.([\w-]+)", README))
+    assert written
+    for kind, flag in written:
+        specs = [entry.spec for entry in registry().entries(kind.replace("-", "_"))]
+        assert any(flag.replace("-", "_") in {one.name for one in fields(spec.params)} for spec in specs), flag
+
+
 def test_links_lead_somewhere():
     for text, folder in ((README, ROOT), (PLUGINS, ROOT / "plugins")):
         links = re.findall(r"\]\(([^)]+)\)", text)
@@ -256,7 +347,7 @@ def test_links_lead_somewhere():
             assert not link.startswith(("http", "/"))
             place, _, heading = link.partition("#")
             assert (folder / place).exists(), link
-            assert not heading or f"# {heading.replace('-', ' ')}\n" in text.lower(), link
+            assert not heading or heading in anchors(text), link
 
 
 def test_the_guide_for_plugins_names_every_hook_and_offer():
