@@ -442,12 +442,16 @@ def test_fitting_a_picture_of_the_generator_s_finds_it(network):
     assert after > 18
 
 
-def test_fitting_remembers_the_spheres_of_the_new_start(tiny):
-    p = tiny(candidates=3, fit_steps=4)
-    p.fit(torch.rand(1, 3, 22, 24, generator=torch.Generator().manual_seed(7)))
-    before = norms(p)
-    walk(p)
-    for one, other in zip(before, norms(p), strict=True):
+def test_fitting_moves_on_the_spheres_of_the_new_start(tiny):
+    x = torch.rand(1, 3, 22, 24, generator=torch.Generator().manual_seed(7))
+    start, fitted = tiny(candidates=3, fit_steps=0), tiny(candidates=3, fit_steps=4)
+    before = norms(start)
+    for p in (start, fitted):
+        p.fit(x)
+    assert not torch.allclose(before[0], norms(start)[0], rtol=1e-3), "another style was drawn"
+    assert not torch.allclose(start.latent, fitted.latent, atol=1e-4)
+    walk(start)
+    for one, other in zip(norms(start), norms(fitted), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=0)
 
 
