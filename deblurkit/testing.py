@@ -166,7 +166,8 @@ class ImagePriorContract(Contract):
             # an energy that varies must be differentiable
             assert torch.equal(energy, prior.energy(torch.zeros_like(x)))
             return
-        (slope,) = torch.autograd.grad(energy.sum(), x)
+        # an energy of the prior's own parameters has no slope in the image
+        (slope,) = torch.autograd.grad(energy.sum(), x, allow_unused=True, materialize_grads=True)
         direction = torch.randn(x.shape, generator=generator(2))
         delta = 1e-3
         with torch.no_grad():

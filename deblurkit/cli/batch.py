@@ -193,7 +193,7 @@ def deblur_file(
         result = deblur(picture.pixels, config, valid=opaque(picture), listener=listen)
     with interruption.postponed():
         notes = list(picture.notes)
-        if result.image.shape[-2:] != picture.size:
+        if result.reframed:
             height, width = result.image.shape[-2:]
             notes.append(f"the image prior '{config.image_prior.name}' made it a picture of {width}x{height} pixels")
             picture = replace(picture, alpha=None)  # which belongs to another frame

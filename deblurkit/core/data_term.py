@@ -31,3 +31,8 @@ class DataTerm(nn.Module, Generic[P]):
             (B,), >= 0, differentiable in ``prediction``.
         """
         raise NotImplementedError
+
+    def phase(self, step: int) -> int:
+        """Number of the phase, from 0 and rising, at a step; values of different phases cannot be compared."""
+        del step
+        return 0

@@ -16,7 +16,7 @@ P = TypeVar("P", bound=Params)
 
 @dataclass(frozen=True)
 class Step:
-    """One step, just done.
+    """One step: the objective was evaluated, and the parts still are what it was evaluated for.
 
     Attributes:
         index: Its number, from 0.
@@ -24,6 +24,7 @@ class Step:
         loss: The objective, a detached scalar tensor; read it rarely, on an accelerator it waits.
         image: The latent image (B, C, H + 2 my, W + 2 mx), detached.
         terms: Parts of the objective by name, detached scalar tensors.
+        phase: Number of the phase of the objective, from 0 and rising; losses of different phases cannot be compared.
     """
 
     index: int
@@ -31,6 +32,7 @@ class Step:
     loss: Tensor
     image: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    phase: int = 0
 
 
 class Optimizer(Generic[P]):
@@ -40,7 +42,7 @@ class Optimizer(Generic[P]):
         self.params = params
 
     def steps(self, problem: Problem) -> Iterator[Step]:
-        """Minimise, yielding after every step; the priors of ``problem`` hold the state."""
+        """Minimise, yielding at every step; the priors of ``problem`` are then those that its loss is of."""
         raise NotImplementedError
 
     @classmethod

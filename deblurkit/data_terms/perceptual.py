@@ -38,10 +38,14 @@ class Perceptual(DataTerm[PerceptualParams]):
     def forward(self, prediction: Tensor, observation: Observation, step: int) -> Tensor:
         """(B,)."""
         distance = self.distance(prediction, observation)
-        if step >= self.params.switch:
+        if self.phase(step):
             return self.params.late_weight * distance
         structural = 1.0 - masked_ssim(prediction, observation.y, observation.mask, padding="same")
         return self.params.perceptual_weight * distance + self.params.ssim_weight * structural
+
+    def phase(self, step: int) -> int:
+        """1 from the switch on."""
+        return int(step >= self.params.switch)
 
     def distance(self, prediction: Tensor, observation: Observation) -> Tensor:
         """P alone, (B,).

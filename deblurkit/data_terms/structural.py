@@ -24,6 +24,10 @@ class MSEThenSSIM(DataTerm[MSEThenSSIMParams]):
 
     def forward(self, prediction: Tensor, observation: Observation, step: int) -> Tensor:
         """(B,)."""
-        if step < self.params.switch:
+        if self.phase(step) == 0:
             return masked_mean((prediction - observation.y).square(), observation.mask)
         return 1.0 - masked_ssim(prediction, observation.y, observation.mask, padding="same")
+
+    def phase(self, step: int) -> int:
+        """1 from the switch on."""
+        return int(step >= self.params.switch)

@@ -163,6 +163,14 @@ class Encoded(KernelPrior[EncodedParams]):
         """The other way with the closed form: with the space if it was without."""
         return None if params.project else replace(params, project=True)
 
+    def get_extra_state(self) -> tuple[Tensor, Tensor] | None:
+        """The kernel that was given, and the codes that stood for it: a part of the state."""
+        return self._given
+
+    def set_extra_state(self, state: tuple[Tensor, Tensor] | None) -> None:
+        """Take it over."""
+        self._given = state
+
     def renew(self) -> None:
         """Draw the code's networks and their noise anew; a free code has nothing random."""
         if self.networks is not None:

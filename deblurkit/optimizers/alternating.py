@@ -51,8 +51,8 @@ class Alternating(Optimizer[AlternatingParams]):
                 if turn.side == "kernel" and p.renew_kernel:
                     problem.kernel.renew()
                     turn = Turn(problem, "kernel", p)
-                for loss, terms, x in turn.take(round_):
-                    yield Step(index, total, loss, x, terms)
+                for step, (loss, terms, x) in enumerate(turn.take(round_), round_ * turn.count):
+                    yield Step(index, total, loss, x, terms, problem.data.phase(step))
                     index += 1
             if Offer.ESTIMATE in problem.ways.kernel:
                 with torch.no_grad():
@@ -62,7 +62,7 @@ class Alternating(Optimizer[AlternatingParams]):
                 with torch.no_grad():
                     x = problem.image()
                     loss, terms = problem.loss(x, round_)
-                yield Step(round_, total, loss, x, terms)
+                yield Step(round_, total, loss, x, terms, problem.data.phase(round_))
 
     @classmethod
     def restarted(cls, params: AlternatingParams, attempt: int) -> AlternatingParams:
@@ -115,10 +115,10 @@ class Turn:
                 self.parameters, torch.autograd.grad(loss, self.parameters, allow_unused=True), strict=True
             ):
                 parameter.grad = gradient
+            yield loss.detach(), {name: term.detach() for name, term in terms.items()}, x.detach()
             self.adam.step()
             if self.side == "image":
                 image.project()
-            yield loss.detach(), {name: term.detach() for name, term in terms.items()}, x.detach()
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted over all rounds."""

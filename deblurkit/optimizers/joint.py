@@ -15,7 +15,7 @@ class Joint(Optimizer[JointParams]):
     """One Adam over both parts; a part without parameters (a known kernel) stays as it is."""
 
     def steps(self, problem: Problem) -> Iterator[Step]:
-        """Yield after every update; the image of a step is the one that its loss was computed from."""
+        """Yield before every update, so that image and parts of a step are those that its loss was computed from."""
         p = self.params
         rates = {"image": p.image_lr, "kernel": p.kernel_lr}
         parts = {"image": problem.image, "kernel": problem.kernel}
@@ -31,6 +31,9 @@ class Joint(Optimizer[JointParams]):
             weights = (p.image_weight, p.kernel_weight) if second else (1.0, 1.0)
             loss, terms = problem.loss(x, index, image_weight=weights[0], kernel_weight=weights[1])
             loss.backward()
+            # the parts are still those that the loss was computed from
+            shown = {name: term.detach() for name, term in terms.items()}
+            phase = problem.data.phase(index) + int(bool(second))
+            yield Step(index, p.iterations, loss.detach(), x.detach(), shown, phase)
             adam.step()
             problem.image.project()
-            yield Step(index, p.iterations, loss.detach(), x.detach(), {name: t.detach() for name, t in terms.items()})

@@ -178,6 +178,7 @@ def conclude(observation: Observation, parts: Parts, plan: Plan, found: Estimate
     if restored is not None:
         candidates.append(Candidate(found, restored, True, judge(observation, restored, found.kernel)))
     if own is not None and (restored is None or parts.config.final.name == AUTO):
-        candidates.append(Candidate(found, own, False, judge(found.observation, own, found.kernel, found.blurred)))
+        quality = judge(found.observation, own, found.kernel, found.blurred, seen=observation.mask)
+        candidates.append(Candidate(found, own, False, quality))
     # the first of equals: a restored image is usually the better one
     return min(candidates, key=lambda candidate: candidate.quality.rank[0])

@@ -12,6 +12,7 @@ from torch import Tensor
 from deblurkit.config import AUTO, Config, resolve
 from deblurkit.core import Observation
 from deblurkit.devices import choose_device, set_threads
+from deblurkit.errors import RunError
 from deblurkit.metrics import align
 from deblurkit.noise import estimate_noise
 from deblurkit.ops.deconvolve import WHITE
@@ -51,6 +52,7 @@ class Result:
         seconds: Wall time by stage: ``estimate``, ``restore``, ``total``.
         synthesised: Whether the image may show what was never in front of the camera; its ``quality.measures`` then
             have ``plain_psnr``, how far it is from a plain restoration that invents nothing (in dB, aligned).
+        reframed: Whether the image prior brought the picture into another frame than that of ``y``.
     """
 
     image: Tensor
@@ -64,6 +66,7 @@ class Result:
     stopped: str
     seconds: dict[str, float]
     synthesised: bool = False
+    reframed: bool = False
 
 
 def deblur(
@@ -125,6 +128,7 @@ def deblur(
         stopped=best.estimate.stopped,
         seconds={"estimate": estimated - started, "restore": ended - estimated, "total": ended - started},
         synthesised=synthesised,
+        reframed=not torch.equal(frame.y.cpu(), y.cpu()),
     )
 
 
@@ -150,7 +154,10 @@ def plain_psnr(
     if min(frame.size) < SMALLEST_ALIGNED or time.monotonic() > deadline:
         return {}
     if kernel is None:
-        kernel = scout(frame, parts, components, silent, deadline).to(frame.y)
+        try:
+            kernel = scout(frame, parts, components, silent, deadline).to(frame.y)
+        except RunError:
+            return {}
     name = components.default_restorer()
     restorer = components.load("image_prior", name)
     margin = kernel.shape[-2] // 2, kernel.shape[-1] // 2

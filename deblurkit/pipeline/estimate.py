@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -229,21 +231,21 @@ class Best:
         image: Its latent image, or ``None`` before there is one.
         loss: Its loss.
         states: The state of image prior and kernel prior, copied.
+        phase: The phase of the objective that its loss belongs to; losses of earlier ones do not count.
     """
 
     image: Tensor | None = None
     loss: float = math.inf
-    states: tuple[dict[str, Tensor], ...] = ()
+    states: tuple[dict[str, Any], ...] = ()
+    phase: int = 0
 
     def consider(self, step: Step, problem: Problem) -> None:
-        """Remember a step if its loss is the least."""
+        """Remember a step if its loss is the least of the latest phase."""
         loss = float(step.loss)
-        if loss < self.loss:
-            self.image, self.loss = step.image, loss
-            self.states = tuple(
-                {name: value.detach().clone() for name, value in part.state_dict().items()}
-                for part in (problem.image, problem.kernel)
-            )
+        later = step.phase > self.phase and math.isfinite(loss)
+        if later or (step.phase == self.phase and loss < self.loss):
+            self.image, self.loss, self.phase = step.image, loss, step.phase
+            self.states = tuple(copy.deepcopy(part.state_dict()) for part in (problem.image, problem.kernel))
 
     def restore(self, problem: Problem) -> Tensor:
         """Bring the priors of a problem back to that state; its image."""

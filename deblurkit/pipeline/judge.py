@@ -79,7 +79,14 @@ class Quality:
         )
 
 
-def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: Tensor | None = None) -> Quality:
+def judge(
+    observation: Observation,
+    x: Tensor,
+    kernel: Tensor | None,
+    blurred: Tensor | None = None,
+    *,
+    seen: Tensor | None = None,
+) -> Quality:
     """Judge one picture's result.
 
     Args:
@@ -87,6 +94,8 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
         x: Its latent image (1, C, H + 2 my, W + 2 mx), on the same device.
         kernel: The convolution kernel (1, 1, h, w), or ``None`` where the kernel prior shows none.
         blurred: B(x; k) (1, C, H, W); made with ``kernel`` where not given.
+        seen: (1, 1, H, W), 1 where a pixel is neither saturated nor missing; the observation's mask where not given,
+            which can be less: an image prior need not be able to explain all that was seen.
 
     Returns:
         The quality.
@@ -108,12 +117,12 @@ def judge(observation: Observation, x: Tensor, kernel: Tensor | None, blurred: T
             blurred = convolve_valid(x, kernel)
     if blurred is not None:
         _judge_residual(observation, blurred, measures, bad, doubts, even=kernel is not None)
-    measures["saturated"] = float(1.0 - observation.mask.mean())
+    measures["saturated"] = float(1.0 - (observation.mask if seen is None else seen).mean())
     collapsed = is_collapsed(measures)
     if collapsed:
         doubts.append(
             "little blur was found, and the kernel may be too small; if the picture is plainly more blurred than that, "
-            "try --image-prior.weight 0.02"
+            "try --recipe fast --image-prior.weight 0.02"
         )
     if measures["saturated"] > SATURATED:
         doubts.append(

@@ -74,7 +74,7 @@ PARAMETERS = frozenset({"parameters"})
 
 def test_joint_minimises_and_moves_each_part_at_its_own_rate():
     p = problem(Fit(PARAMETERS, PARAMETERS, 2))
-    first = next(Joint(JointParams(iterations=1, image_lr=1e-2, kernel_lr=1e-4)).steps(p))
+    (first,) = Joint(JointParams(iterations=1, image_lr=1e-2, kernel_lr=1e-4)).steps(p)
     assert float(first.loss) == pytest.approx(0.01)
     # Adam's first step is the learning rate itself
     assert float(p.image.pixels.detach().mean()) - 0.4 == pytest.approx(1e-2, rel=1e-3)
@@ -194,7 +194,7 @@ def test_renewing_comes_before_every_update_by_adam_with_moments_of_its_own():
     params = AlternatingParams(iterations=3, kernel_steps=2, kernel_lr=1e-3, renew_kernel=True)
     for step in Alternating(params).steps(p):
         # a fresh Adam moves by the learning rate at each of its first steps
-        assert float(p.kernel.gain.detach()) == pytest.approx(3.0 - (1 + step.index % 2) * 1e-3, abs=2e-5)
+        assert float(p.kernel.gain.detach()) == pytest.approx(3.0 - (step.index % 2) * 1e-3, abs=2e-5)
     assert p.kernel.renewed == pytest.approx([1.0, 2.998, 2.998], abs=2e-5)
 
 

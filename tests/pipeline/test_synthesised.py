@@ -35,7 +35,6 @@ FREE = {
     "run.threads": 1,
     "run.start": "own",
 }
-LATE = "an optimizer yields after its update, so the parts are no longer those that the loss was computed from"
 
 
 class Pixels(Identity):
@@ -209,7 +208,6 @@ GRADIENTS = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason=LATE)
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_what_is_kept_has_the_least_loss(name):
     found = minimised(optimizer=None, image=Flat, run__keep="best", **GRADIENTS[name])
@@ -222,7 +220,6 @@ def test_what_is_kept_has_the_least_loss(name):
     assert float((again - y).square().mean()) == pytest.approx(min(losses), rel=1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="losses of another objective are compared")
 @pytest.mark.parametrize(
     "flags",
     [
@@ -417,7 +414,6 @@ def test_the_distance_to_a_plain_restoration_is_not_told_where_it_means_nothing(
     assert small.image.shape == (1, 3, 32, 32)
 
 
-@pytest.mark.xfail(strict=True, raises=RunError, reason="the search for a kernel to restore with refuses its window")
 def test_a_plain_restoration_that_cannot_be_made_costs_no_result():
     result = manifold(digit(), kernel_prior__name="bicubic", kernel_prior__factor=2, run__kernel_size=65)
     assert result.synthesised
@@ -509,7 +505,6 @@ def test_the_judge_believes_what_the_prior_believes():
     assert quality.measures["residual"] == pytest.approx(float(expected.sqrt()), rel=1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="the judge takes every pixel that is not believed for saturated or missing")
 def test_what_a_prior_does_not_believe_is_neither_saturated_nor_missing():
     y = digit().clamp(0, 0.9)
     result = manifold(y)
