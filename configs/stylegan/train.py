@@ -132,7 +132,7 @@ def main() -> None:
     """Train until so many pictures were seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="weights to write, .safetensors")
-    parser.add_argument("--pictures", type=int, default=200_000, help="pictures to see in all")
+    parser.add_argument("--pictures", type=int, default=192_000, help="pictures to see in all")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -142,7 +142,7 @@ def main() -> None:
     trainer = Trainer(options.seed, options.batch, torch.device(options.device))
     state = options.out.with_suffix(".state.pt")
     if state.exists():
-        trainer.restore(torch.load(state, map_location=options.device, weights_only=True))
+        trainer.restore(torch.load(state, map_location="cpu", weights_only=True))
         print(f"goes on after {trainer.seen} pictures", file=sys.stderr)
     started = noted = time.monotonic()
     first = trainer.seen
