@@ -26,7 +26,10 @@ class Alternating(Optimizer[AlternatingParams]):
     """Rounds of one image update, then one kernel update."""
 
     def steps(self, problem: Problem) -> Iterator[Step]:
-        """Yield after every inner Adam step; where no part takes any, after every round."""
+        """Yield before every inner Adam step; where no part takes any, after every round.
+
+        The data term counts the inner steps of both parts, the learning rates those of their own part alone.
+        """
         p = self.params
         closed = Offer.RESTORE in problem.ways.image and Offer.ESTIMATE in problem.ways.kernel
         if closed and problem.scale == 0 and min(problem.kernel.size) >= 3:
@@ -51,8 +54,8 @@ class Alternating(Optimizer[AlternatingParams]):
                 if turn.side == "kernel" and p.renew_kernel:
                     problem.kernel.renew()
                     turn = Turn(problem, "kernel", p)
-                for step, (loss, terms, x) in enumerate(turn.take(round_), round_ * turn.count):
-                    yield Step(index, total, loss, x, terms, problem.data.phase(step))
+                for loss, terms, x in turn.take(round_, index):
+                    yield Step(index, total, loss, x, terms, problem.data.phase(index))
                     index += 1
             if Offer.ESTIMATE in problem.ways.kernel:
                 with torch.no_grad():
@@ -101,16 +104,21 @@ class Turn:
         self.parameters = list((problem.image if image else problem.kernel).parameters())
         self.adam = torch.optim.Adam(self.parameters, lr=self.rate)
 
-    def take(self, round_: int) -> Iterator[tuple[Tensor, dict[str, Tensor], Tensor]]:
-        """Do the steps of a round; yield the loss before each of them, its terms, and the image, all detached."""
+    def take(self, round_: int, done: int) -> Iterator[tuple[Tensor, dict[str, Tensor], Tensor]]:
+        """Do the steps of a round; yield the loss before each of them, its terms, and the image, all detached.
+
+        Args:
+            round_: Number of the round, from 0.
+            done: Inner steps that were done so far, of both parts.
+        """
         image = self.problem.image
         with torch.no_grad():
             x = image()
-        for step in range(round_ * self.count, (round_ + 1) * self.count):
-            self.adam.param_groups[0]["lr"] = self.rate_at(step)
+        for step in range(self.count):
+            self.adam.param_groups[0]["lr"] = self.rate_at(round_ * self.count + step)
             if self.side == "image":
                 x = image()
-            loss, terms = self.problem.loss(x, step)
+            loss, terms = self.problem.loss(x, done + step)
             for parameter, gradient in zip(
                 self.parameters, torch.autograd.grad(loss, self.parameters, allow_unused=True), strict=True
             ):
@@ -121,7 +129,7 @@ class Turn:
                 image.project()
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted over all rounds."""
+        """The learning rate of a step of this part, counted over all rounds."""
         p = self.params
         schedule: Schedule = p.image_schedule if self.side == "image" else "milestones"
         return scheduled(self.rate, step, p.iterations * self.count, schedule, p.milestones, p.decay)

@@ -108,7 +108,16 @@ def test_alternating_takes_inner_steps_where_there_is_no_closed_form():
     # while the gradient keeps its sign, Adam moves by the learning rate at every step
     assert float(p.image.pixels.detach().mean()) - 0.4 == pytest.approx(2 * 3 * 1e-3, rel=0.05)
     assert float(p.kernel.gain.detach()) - 1 == pytest.approx(2 * 5 * 1e-3, rel=0.05)
-    assert p.data.seen <= 9
+    assert p.data.seen == 15, "the data term counts the steps of both"
+
+
+def test_the_phases_of_turns_rise_and_are_those_that_the_losses_are_of():
+    p = problem(Fit(PARAMETERS, PARAMETERS, 0))
+    p.data.phase = lambda step: int(step >= 4)
+    params = AlternatingParams(iterations=2, image_steps=3, kernel_steps=2, image_lr=1e-3, kernel_lr=1e-3)
+    seen = [(step.phase, int(p.data.seen >= 4)) for step in Alternating(params).steps(p)]
+    assert [phase for phase, _ in seen] == [0] * 4 + [1] * 6
+    assert all(said == true for said, true in seen)
 
 
 def test_alternating_freezes_one_part_while_the_other_moves():
