@@ -69,6 +69,18 @@ class ImagePrior(nn.Module, Generic[P]):
         raise NotImplementedError
 
     @classmethod
+    def check(cls, params: P) -> None:
+        """Look once, before any picture, at what the parameters name; the default finds nothing wrong.
+
+        Args:
+            params: The prior's parameters.
+
+        Raises:
+            UsageError: If a file that they name is missing, or not what it should be.
+        """
+        del params
+
+    @classmethod
     def admit(cls, params: P, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """The picture as this prior takes it, before anything else is done to it.
 
@@ -98,10 +110,13 @@ class ImagePrior(nn.Module, Generic[P]):
         """A last phase of the prior's own, after the optimizer's, in which the blur stays as it was found.
 
         Args:
-            objective: The loss, a scalar, of a latent image; differentiable.
+            objective: The loss, a scalar, of a latent image; differentiable. It is the data term as it is after the
+                optimizer's last step at this scale, plus R and S, each counted once whatever an optimizer's second
+                phase made of them.
 
         Yields:
-            The loss, detached, of the image before each update. The default has no such phase.
+            The loss, detached, of the image before each update, once the update is done: a time budget or Ctrl-C that
+            ends the phase there keeps what was reached. The default has no such phase.
         """
         del objective
         yield from ()

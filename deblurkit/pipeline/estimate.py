@@ -166,10 +166,12 @@ def minimise(
     The history, and why it stopped, are noted in ``found``; the priors are left in the state that counts.
 
     Returns:
-        The latent image of that state: of the last step whose loss was finite, or of the least loss.
+        The latent image of that state: of the last step whose loss was finite, or of the least loss; or what the last
+        phase made of it.
     """
     with torch.no_grad():
         image = problem.image()
+    done = 0
     best = Best() if parts.keeps_best else None
     try:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=parts.config.run.precision == "bfloat16"):
@@ -183,7 +185,7 @@ def minimise(
                         break
                     terms = {name: float(term) for name, term in step.terms.items()}
                     found.history.append({"scale": told.scale, "step": step.index, "loss": loss, **terms})
-                image = step.image
+                image, done = step.image, step.index + 1
                 if best is not None:
                     best.consider(step, problem)
                 if time.monotonic() > deadline:
@@ -192,7 +194,7 @@ def minimise(
             if best is not None and best.image is not None:
                 image = best.restore(problem)
             if not found.stopped:
-                image = refined(problem, image, found, told, deadline, listener)
+                image = refined(problem, image, done, found, told, deadline, listener)
     except KeyboardInterrupt:
         found.stopped = "interrupted"
         if best is not None and best.image is not None:
@@ -201,23 +203,32 @@ def minimise(
 
 
 def refined(
-    problem: Problem, image: Tensor, found: Estimate, told: Progress, deadline: float, listener: Listener
+    problem: Problem, image: Tensor, done: int, found: Estimate, told: Progress, deadline: float, listener: Listener
 ) -> Tensor:
-    """Let the image prior go through a last phase of its own; the image is its last one, or the given one if none."""
-    taken = found.steps
-    phase = problem.image.refine(lambda x: problem.loss(x, taken)[0])
-    for index, value in enumerate(phase):
-        loss = float(value)
-        if not math.isfinite(loss):
-            found.stopped = "diverged"
-            return image
-        found.steps += 1
-        listener(replace(told, stage="refine", done=index + 1, total=index + 1, loss=value))
-        found.history.append({"scale": told.scale, "step": taken + index, "loss": loss})
-        if time.monotonic() > deadline:
-            found.stopped = "time budget"
-            break
-    if found.steps == taken:
+    """Let the image prior go through a last phase of its own, after ``done`` steps at this scale.
+
+    Ctrl-C ends it as the time budget does: what was reached is kept, and why it stopped is noted.
+
+    Returns:
+        The prior's image after it, or the given one if there was no update, or one that diverged.
+    """
+    before = found.steps
+    phase = problem.image.refine(lambda x: problem.loss(x, done)[0])
+    try:
+        for index, value in enumerate(phase):
+            loss = float(value)
+            if not math.isfinite(loss):
+                found.stopped = "diverged"
+                return image
+            found.steps += 1
+            found.history.append({"scale": told.scale, "step": done + index, "loss": loss})
+            listener(replace(told, stage="refine", done=index + 1, total=index + 1, loss=value))
+            if time.monotonic() > deadline:
+                found.stopped = "time budget"
+                break
+    except KeyboardInterrupt:
+        found.stopped = "interrupted"
+    if found.steps == before:
         return image
     with torch.no_grad():
         return problem.image()

@@ -15,6 +15,7 @@ from torch import Tensor
 from deblurkit.config import resolve
 from deblurkit.core import Observation, Optimizer, Step
 from deblurkit.core.image_prior import extend
+from deblurkit.data_terms.pixelwise import MSE
 from deblurkit.errors import RunError
 from deblurkit.image_priors.identity import Identity
 from deblurkit.nets.stylegan.weights import load_generator
@@ -90,7 +91,7 @@ def observation(size=(54, 64)) -> Observation:
 
 
 def minimised(
-    *, optimizer=Valley, image=Pixels, synthesises=False, listener=lambda event: None, deadline=math.inf, **flags
+    *, optimizer=Valley, image=Pixels, synthesises=False, listener=lambda event: None, deadline=math.inf, scales=1, **flags
 ) -> Estimate:
     dotted = FREE | {key.replace("__", "."): value for key, value in flags.items()}
     parts = Parts.load(resolve(dotted, registry=registry()), registry())
@@ -100,7 +101,7 @@ def minimised(
     )
     y = observation()
     return estimate(
-        *(y, parts, pyramid(9, 2**0.5, 1, y.size)),
+        *(y, parts, pyramid(9, 2**0.5, scales, y.size)),
         automatic=False,
         seed=0,
         attempt=0,
@@ -295,17 +296,41 @@ def test_there_is_no_last_phase_after_the_time_budget(monkeypatch):
 
 
 @pytest.mark.parametrize(("keep", "step"), [("best", 3), ("last", 6)])
-def test_ctrl_c_in_the_last_phase_gives_a_picture_all_the_same(monkeypatch, keep, step):
+def test_ctrl_c_in_the_last_phase_keeps_what_it_reached_as_the_time_budget_does(monkeypatch, keep, step):
     def press(event):
         if event.stage == "refine" and event.done == 2:
             raise KeyboardInterrupt
 
     found, _ = refined(monkeypatch, run__keep=keep, listener=press)
     assert found.stopped == "interrupted"
-    # the picture before the phase, or what it had made of it by then
-    distance = float((found.latent - Valley.states[step][0]).mean())
-    assert any(distance == pytest.approx(done, abs=1e-5) for done in (0.0, 0.02))
+    torch.testing.assert_close(found.latent, Valley.states[step][0] + 0.02)
     torch.testing.assert_close(found.kernel, Valley.states[step][1])
+    assert found.steps == len(found.history) == 9
+
+
+def test_ctrl_c_before_the_first_update_of_the_last_phase_keeps_what_was_found(monkeypatch):
+    def pressed(self, objective):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Refining, "refine", pressed)
+    found = minimised(image=Refining, run__keep="best")
+    assert found.stopped == "interrupted"
+    assert kept_at(found) == 3
+
+
+def test_the_objective_of_the_last_phase_counts_the_steps_of_its_own_scale(monkeypatch):
+    seen = []
+
+    def refine(self, objective):
+        seen.append(objective(self()).detach())
+        yield seen[-1]
+
+    monkeypatch.setattr(Refining, "refine", refine)
+    monkeypatch.setattr(MSE, "forward", lambda self, x, y, step: (x - y.y).square().mean((1, 2, 3)) * 0 + step)
+    found = minimised(image=Refining, scales=2)
+    assert [float(loss) for loss in seen] == [7, 7], "and not 7 and 15"
+    assert [row["step"] for row in found.history] == [*range(8), *range(8)]
 
 
 def test_a_last_phase_that_diverges_is_as_if_it_had_not_been(monkeypatch):
