@@ -1,18 +1,35 @@
-"""How many numbers a file of ``torch.save`` says that it has, found out before memory is set aside for them."""
+"""What a file of ``torch.save`` would have torch make, found out before anything is made."""
 
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deblurkit.checkpoints.machine import Bounded, Machine, Name, run
-from deblurkit.checkpoints.numbers import STORAGES
+import torch
+
+from deblurkit.checkpoints.machine import Bounded, Machine, Name, RefusedName, run
+from deblurkit.checkpoints.numbers import STORAGES, check_view
 
 MOST_ENTRIES = 100_000
 """Of a zip archive; torch.save writes one a tensor."""
 ENCRYPTED = 1
 """A flag of zip archives."""
+WIDTHS = {name: dtype.itemsize for name, dtype in STORAGES.items()}
+WIDTHS |= {"torch.ComplexFloatStorage": 8, "torch.ComplexDoubleStorage": 16}
+"""Bytes a number, of every kind of storage that may be named."""
+STATEFUL = frozenset({"collections.OrderedDict", "argparse.Namespace"})
+"""What may be given a state: tables of weights have their modules' versions, options their values."""
+VIEW = "torch._utils._rebuild_tensor_v2"
+NAMES = frozenset(
+    {
+        *(VIEW, "torch._utils._rebuild_parameter", "torch.Size", "torch.device"),
+        *(str(kind) for kind in vars(torch).values() if isinstance(kind, torch.dtype)),
+        *("collections.Counter", "builtins.set", "__builtin__.set"),
+    }
+)
+"""What else checkpoints name. Torch's own list has more, of which some set aside any memory that they are asked for."""
 
 
 def check_zip(path: Path) -> None:
@@ -20,7 +37,8 @@ def check_zip(path: Path) -> None:
 
     Raises:
         ValueError: With a few words if it is not as torch writes it: lengths that don't fit the file, entries that
-            overlap, storages that are missing or shorter than said.
+            overlap, storages that are missing or shorter than said, tensors larger than their storage.
+        RefusedName: If it names what no checkpoint needs.
         zipfile.BadZipFile: If it is no archive.
     """
     size = path.stat().st_size
@@ -53,7 +71,8 @@ def check_legacy(path: Path) -> None:
     """Likewise for the format before PyTorch 1.6.
 
     Raises:
-        ValueError: If its storages, as the file has it, are larger than the file.
+        ValueError: If its storages, as the file has it, are larger than the file, or tensors than their storage.
+        RefusedName: If it names what no checkpoint needs.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -71,35 +90,56 @@ def _claims(stream: Bounded) -> dict[str, int]:
     return world.bytes
 
 
+@dataclass(frozen=True)
+class _Storage:
+    """So many numbers outside of the pickle."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What comes of calling a name; nothing was called."""
+
+    name: str
+
+
 class _Claims:
-    """Names mean nothing; what counts is what lies outside of the pickle."""
+    """Few names are known, and none means anything; what counts is what lies outside of the pickle."""
 
     def __init__(self) -> None:
         self.bytes: dict[str, int] = {}
 
     def named(self, name: str) -> None:
-        del name
+        if name not in NAMES and name not in STATEFUL and name not in WIDTHS:
+            raise RefusedName(name)
 
     def called(self, name: str, args: tuple[Any, ...]) -> Any:
-        del name, args
-        return None
+        if name == VIEW:
+            storage, *place = args[:4]
+            if not isinstance(storage, _Storage) or len(place) < 3:
+                raise ValueError("a tensor in it has no storage")
+            check_view(storage.count, *place)
+        return _Result(name)
 
     def built(self, instance: Any, state: Any) -> None:
-        del instance, state
+        del state
+        if not isinstance(instance, _Result) or instance.name not in STATEFUL:
+            raise ValueError("it gives a state to what has none")
 
     def persistent(self, mark: Any) -> Any:
         if not isinstance(mark, tuple) or len(mark) < 5 or mark[0] != "storage":
-            return None
+            raise ValueError("it refers to something outside of the file")
         kind, key, count = mark[1], mark[2], mark[4]
-        if not isinstance(kind, Name) or not isinstance(key, str | int) or type(count) is not int or count < 0:
+        whole = type(count) is int and count >= 0
+        if not isinstance(kind, Name) or kind.text not in WIDTHS or not isinstance(key, str | int) or not whole:
             raise ValueError("it refers to a storage in an unknown way")
-        width = STORAGES[kind.text].itemsize if kind.text in STORAGES else 1
-        self.bytes[str(key)] = max(self.bytes.get(str(key), 0), count * width)
-        return None
+        self.bytes[str(key)] = max(self.bytes.get(str(key), 0), count * WIDTHS[kind.text])
+        return _Storage(count)
 
 
 class _Scan(Machine):
-    """Goes through a pickle and keeps nothing but tuples, in which its marks stand."""
+    """Goes through a pickle and keeps nothing but tuples, in which its marks and sizes stand."""
 
     def _extend(self, items: list[Any]) -> None:
         del items
@@ -109,8 +149,3 @@ class _Scan(Machine):
 
     def _add(self, items: list[Any]) -> None:
         del items
-
-    def _call(self, _: Any) -> None:
-        self.pop()
-        self.pop()
-        self.stack.append(None)

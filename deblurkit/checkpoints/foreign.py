@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from deblurkit.checkpoints.claims import check_legacy, check_zip
+from deblurkit.checkpoints.machine import RefusedName
 from deblurkit.checkpoints.pickles import read_pickle
 from deblurkit.checkpoints.refusals import damaged, more_than_weights
 from deblurkit.errors import UsageError
@@ -104,6 +105,8 @@ def _read_torch(path: Path, check: Callable[[Path], None]) -> Any:
         # trained StyleGAN files carry their options; a Namespace only holds values
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except RefusedName as error:
+        raise more_than_weights(path, str(error)) from error
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is None:

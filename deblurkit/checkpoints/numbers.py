@@ -131,18 +131,31 @@ def _check_sizes(sizes: Any) -> None:
         raise ValueError("a shape in it makes no sense")
 
 
-def tensor_view(room: Room, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """What ``torch._utils._rebuild_tensor_v2`` makes of a storage: a view."""
-    if not isinstance(storage, Tensor) or storage.ndim != 1:
-        raise ValueError("a tensor in it has no storage")
+def check_view(held: int, offset: Any, size: Any, stride: Any) -> int:
+    """Find out whether a tensor lies within a storage of so many numbers.
+
+    Returns:
+        How many numbers the tensor has, those that it repeats counted as often as they stand in it.
+
+    Raises:
+        ValueError: If it does not, or has no sizes at all.
+    """
     for numbers in ((offset,), size, stride):
         _check_sizes(numbers)
     if len(size) != len(stride):
         raise ValueError("a tensor in it has more sides than strides")
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    if count and last >= len(storage):
+    if count and last >= held:
         raise ValueError("a tensor in it is larger than its storage")
+    return count
+
+
+def tensor_view(room: Room, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    """What ``torch._utils._rebuild_tensor_v2`` makes of a storage: a view."""
+    if not isinstance(storage, Tensor) or storage.ndim != 1:
+        raise ValueError("a tensor in it has no storage")
+    count = check_view(len(storage), offset, size, stride)
     if count > len(storage):
         raise ValueError("a tensor in it repeats its numbers")
     room.take(count * storage.element_size())

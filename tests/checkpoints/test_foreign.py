@@ -1,6 +1,7 @@
 """Files of torch and safetensors: what is in them comes out, and no length in them is believed."""
 
 import argparse
+import collections
 import io
 import pickle
 import zipfile
@@ -31,6 +32,12 @@ TRAINED = {
     "none": torch.zeros(0),
     "shared": BASE,
     "many": [BASE[:300] for _ in range(20)],
+    "module": nn.BatchNorm2d(3).state_dict(),
+    "size": torch.Size((3, 4)),
+    "device": torch.device("cpu"),
+    "dtype": torch.bfloat16,
+    "milestones": collections.Counter([3, 5, 5]),
+    "members": {"a", "b"},
 }
 
 

@@ -1,5 +1,6 @@
 """Files that are out to do harm, or are no weights: one sentence each, exit code 2, nothing run and nothing written."""
 
+import codecs
 import contextlib
 import io
 import pickle
@@ -7,12 +8,13 @@ import shutil
 import struct
 import tarfile
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hostile import CARRIERS, PAYLOADS, STEPS, WEIGHTS, peak, rewritten, steps, torch_file, zip_of
+from hostile import CARRIERS, PAYLOADS, STEPS, WEIGHTS, Call, peak, rewritten, steps, torch_file, zip_of
 from pickled import dump, module_of, write_ada, write_tf
 from torch import nn
 
@@ -171,6 +173,46 @@ def test_storages_that_claim_more_than_they_have(refusal, zipped):
         else:
             changed = content.replace(old, new)
         assert "numbers than the file" in refusal(changed)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (Call(bytearray, 6 << 30), "__builtin__.bytearray"),
+        (Call(torch.Tensor, 6 << 30), "torch.Tensor"),
+        (Call(torch.FloatTensor, 6 << 30), "torch.FloatTensor"),
+        (Call(codecs.encode, Call(codecs.encode, b"a" * 9, "hex"), "hex"), "_codecs.encode"),
+    ],
+)
+def test_names_that_torch_allows_and_no_checkpoint_needs(refusal, call, name, zipped):
+    before = peak()
+    assert f"opening it would run {name}," in refusal(torch_file({"g_ema": WEIGHTS, "more": call}, zipped))
+    assert peak() - before < MEMORY
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_of_torch_that_are_larger_than_their_storage(refusal, zipped):
+    content = torch_file({"g_ema": {"style.1.weight": torch.ones(300)}}, zipped)
+    old, new = b"K\x00M\x2c\x01\x85", b"K\x00J\0\0\0\x10\x85"  # offset 0, size (300,)
+    if zipped:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = {entry: archive.read(entry) for entry in archive.namelist()}
+        assert any(old in data for data in entries.values())
+        changed = zip_of({entry: data.replace(old, new) for entry, data in entries.items()})
+    else:
+        assert old in content
+        changed = content.replace(old, new)
+    assert "a tensor in it is larger than its storage" in refusal(changed)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_states_that_are_given_to_tensors(refusal, zipped):
+    class Stateful(nn.Parameter):
+        def __reduce_ex__(self, _):
+            return torch._utils._rebuild_parameter, (torch.ones(3), True, OrderedDict()), {"a": 1}
+
+    assert "gives a state to what has none" in refusal(torch_file({"a": Stateful(torch.ones(3))}, zipped))
 
 
 def repeated(archive: zipfile.ZipFile) -> None:
