@@ -90,7 +90,7 @@ class Interruption:
         Raises:
             KeyboardInterrupt: If so; the pipeline takes it for "stop with what you have".
         """
-        if self.asked and event.stage in ("size", "estimate", "refine"):
+        if self.asked and event.stage in ("size", "estimate", "refine", "compare"):
             raise KeyboardInterrupt
 
     @contextlib.contextmanager

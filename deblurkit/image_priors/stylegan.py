@@ -60,6 +60,11 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
         self.radii = [length(parameter.detach()) for parameter in self.parameters()]
 
     @classmethod
+    def check(cls, params: StyleGANParams) -> None:
+        """Read the generator, which is kept."""
+        generator_on(params.weights, torch.device("cpu"), torch.float32)
+
+    @classmethod
     def admit(cls, params: StyleGANParams, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """The picture aligned, or square and of the generator's size."""
         side = generator_on(params.weights, torch.device("cpu"), torch.float32).resolution

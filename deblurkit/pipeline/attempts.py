@@ -168,6 +168,10 @@ def trim(found: Estimate) -> None:
 def conclude(observation: Observation, parts: Parts, plan: Plan, found: Estimate) -> Candidate:
     """The image that one attempt gives, and its quality."""
     own = found.latent
+    # what the image prior added to the picture, or need not explain, was not missing from it
+    unseen = float(1.0 - observation.mask.mean())
+    if plan.missing is not None:
+        unseen = min(plan.missing + float(observation.saturated.mean()), 1.0)
     if own is not None and (plan.cropped or own.shape[1] != observation.y.shape[1]):
         own = None  # it does not show the whole picture
     restored = None
@@ -176,9 +180,11 @@ def conclude(observation: Observation, parts: Parts, plan: Plan, found: Estimate
         restored = parts.restorer(observation, margin).restore(observation, found.kernel)
     candidates = []
     if restored is not None:
-        candidates.append(Candidate(found, restored, True, judge(observation, restored, found.kernel)))
+        quality = judge(observation, restored, found.kernel, unseen=unseen)
+        candidates.append(Candidate(found, restored, True, quality))
     if own is not None and (restored is None or parts.config.final.name == AUTO):
-        quality = judge(found.observation, own, found.kernel, found.blurred, seen=observation.mask)
+        invents = parts.image.synthesises
+        quality = judge(found.observation, own, found.kernel, found.blurred, unseen=unseen, synthesised=invents)
         candidates.append(Candidate(found, own, False, quality))
     # the first of equals: a restored image is usually the better one
     return min(candidates, key=lambda candidate: candidate.quality.rank[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from deblurkit.noise import estimate_noise
 from deblurkit.ops.deconvolve import WHITE
 from deblurkit.ops.simplex import effective_size
 from deblurkit.pipeline.attempts import Candidate, best_attempt
+from deblurkit.pipeline.estimate import Estimate
 from deblurkit.pipeline.judge import Quality
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.plan import Plan, make_plan
@@ -105,15 +106,17 @@ def deblur(
     components = components or registry()
     parts = Parts.load(config, components)
     frame = observe(*admitted(y, valid, parts))
+    reframed = not torch.equal(frame.y, y)
     plan = prepare(frame, parts, components, listener, deadline=deadline)
+    if reframed:
+        plan = replace(plan, missing=0.0 if valid is None else float(1.0 - valid.mean()))
     frame = frame.to(plan.device)
     best, attempts = best_attempt(frame.crop(*plan.crop), parts, plan, deadline=deadline, listener=listener)
     estimated = time.monotonic()
     image = finish(frame, parts, plan, best, listener).clamp(0.0, 1.0)
     synthesised = parts.image.synthesises and not best.restored
     if synthesised:
-        plain = plain_psnr(frame, image, parts, components, best.estimate.kernel, deadline)
-        best.quality.measures.update(plain)
+        best.quality.measures.update(plain_psnr(frame, image, parts, components, best.estimate, listener, deadline))
     ended = time.monotonic()
     kernel = best.estimate.kernel
     return Result(
@@ -128,7 +131,7 @@ def deblur(
         stopped=best.estimate.stopped,
         seconds={"estimate": estimated - started, "restore": ended - estimated, "total": ended - started},
         synthesised=synthesised,
-        reframed=not torch.equal(frame.y.cpu(), y.cpu()),
+        reframed=reframed,
     )
 
 
@@ -144,19 +147,26 @@ def admitted(y: Tensor, valid: Tensor | None, parts: Parts) -> tuple[Tensor, Ten
 
 
 def plain_psnr(
-    frame: Observation, image: Tensor, parts: Parts, components: Registry, kernel: Tensor | None, deadline: float
+    frame: Observation,
+    image: Tensor,
+    parts: Parts,
+    components: Registry,
+    found: Estimate,
+    listener: Listener,
+    deadline: float,
 ) -> dict[str, float]:
     """PSNR, after alignment, of a synthesised image and of what plain deconvolution makes of the same picture.
 
     The kernel is the one that was found; where none is shown, that of the recipe ``run.size_recipe``. Empty where the
-    picture is too small to be aligned, or the time is over.
+    picture is too small to be aligned, or the estimation ended early, or Ctrl-C ends that recipe: the result is there.
     """
-    if min(frame.size) < SMALLEST_ALIGNED or time.monotonic() > deadline:
+    if found.stopped or min(frame.size) < SMALLEST_ALIGNED or time.monotonic() > deadline:
         return {}
+    kernel = found.kernel
     if kernel is None:
         try:
-            kernel = scout(frame, parts, components, silent, deadline).to(frame.y)
-        except RunError:
+            kernel = scout(frame, parts, components, listener, deadline, stage="compare").to(frame.y)
+        except (RunError, KeyboardInterrupt):
             return {}
     name = components.default_restorer()
     restorer = components.load("image_prior", name)
@@ -218,18 +228,30 @@ def prepare(
     )
 
 
-def scout(frame: Observation, parts: Parts, components: Registry, listener: Listener, deadline: float) -> Tensor:
-    """The kernel (1, 1, h, w) that another recipe finds."""
+def scout(
+    frame: Observation,
+    parts: Parts,
+    components: Registry,
+    listener: Listener,
+    deadline: float,
+    *,
+    stage: str = "size",
+) -> Tensor:
+    """The kernel (1, 1, h, w) that another recipe finds; the listener is told of that stage alone.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C ends it.
+    """
     run = parts.config.run
-    listener(Progress("size"))
+    listener(Progress(stage))
     kept = ("kernel_size", "device", "threads", "seed", "largest_kernel", "crop")
     flags = {f"run.{name}": getattr(run, name) for name in kept}
     other = Parts.load(resolve(flags, registry=components, recipe=run.size_recipe), components)
     plan = prepare(frame, other, components)
     crop = frame.to(plan.device).crop(*plan.crop)
-    best, _ = best_attempt(crop, other, plan, deadline=deadline, listener=lambda _: listener(Progress("size")))
+    best, _ = best_attempt(crop, other, plan, deadline=deadline, listener=lambda _: listener(Progress(stage)))
     if best.estimate.stopped == "interrupted":
-        raise KeyboardInterrupt  # before there is anything to keep
+        raise KeyboardInterrupt  # there is nothing of it to keep
     assert best.estimate.kernel is not None
     return best.estimate.kernel
 

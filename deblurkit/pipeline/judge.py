@@ -58,7 +58,8 @@ class Quality:
         measures: The numbers behind it: ``residual`` and ``noise`` (standard deviations, in units of [0, 1]),
             ``border_mass``, ``peak`` (largest kernel value), ``spread`` (its root mean square radius in pixels),
             ``diffuse``, ``contrast`` (standard deviation over the blurry one's), ``sparsity`` (of its gradients, the
-            smaller the sparser), ``saturated`` (fraction of pixels). Only those that could be measured.
+            smaller the sparser), ``saturated`` (fraction of pixels, missing ones too). Only those that could be
+            measured.
         retry: Whether another start may do better: the result is bad, or the kernel collapsed.
     """
 
@@ -85,7 +86,8 @@ def judge(
     kernel: Tensor | None,
     blurred: Tensor | None = None,
     *,
-    seen: Tensor | None = None,
+    unseen: float | None = None,
+    synthesised: bool = False,
 ) -> Quality:
     """Judge one picture's result.
 
@@ -94,8 +96,9 @@ def judge(
         x: Its latent image (1, C, H + 2 my, W + 2 mx), on the same device.
         kernel: The convolution kernel (1, 1, h, w), or ``None`` where the kernel prior shows none.
         blurred: B(x; k) (1, C, H, W); made with ``kernel`` where not given.
-        seen: (1, 1, H, W), 1 where a pixel is neither saturated nor missing; the observation's mask where not given,
-            which can be less: an image prior need not be able to explain all that was seen.
+        unseen: Share of the pixels that are saturated or missing; that of the observation's mask where not given, which
+            can hide more: an image prior need not be able to explain all that was seen.
+        synthesised: Whether the image may be unable to show what was in front of the camera.
 
     Returns:
         The quality.
@@ -116,8 +119,8 @@ def judge(
         if blurred is None and _fits(x, observation, kernel):
             blurred = convolve_valid(x, kernel)
     if blurred is not None:
-        _judge_residual(observation, blurred, measures, bad, doubts, even=kernel is not None)
-    measures["saturated"] = float(1.0 - (observation.mask if seen is None else seen).mean())
+        _judge_residual(observation, blurred, measures, bad, doubts, kernel is not None, synthesised)
+    measures["saturated"] = float(1.0 - observation.mask.mean()) if unseen is None else unseen
     collapsed = is_collapsed(measures)
     if collapsed:
         doubts.append(
@@ -217,8 +220,8 @@ def _judge_residual(
     measures: dict[str, float],
     bad: list[str],
     doubts: list[str],
-    *,
     even: bool,
+    synthesised: bool,
 ) -> None:
     """Compare the re-blurred picture with the noise; ``even`` says that the model of the blur is a single kernel."""
     weight = observation.mask.expand_as(observation.y)
@@ -229,7 +232,12 @@ def _judge_residual(
     noise = f"above the noise ({measures['noise']:.3f})"
     if measures["residual"] > 3 * allowed:
         cause = "the blur is probably not the same everywhere" if even else "the estimation probably did not converge"
+        if synthesised:
+            other = "the blur is not the same everywhere" if even else "the estimation did not converge"
+            cause = f"the generator probably cannot draw this picture, or {other}"
         bad.append(f"{misses}, far {noise}; {cause}")
     elif measures["residual"] > allowed:
         cause = "the blur may differ from place to place" if even else "more iterations may help"
+        if synthesised:
+            cause = f"the generator may be unable to draw this picture, or {cause}"
         doubts.append(f"{misses}, {noise}; {cause}")

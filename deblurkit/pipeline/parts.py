@@ -68,6 +68,16 @@ class Parts:
             final_params=final_params,
         )
 
+    def check(self) -> None:
+        """Let the image priors look once, before any picture, at the files that their parameters name.
+
+        Raises:
+            UsageError: If one is missing or wrong.
+        """
+        self.image_class.check(self.config.image_prior.params)
+        if self.final_class is not None:
+            self.final_class.check(self.final_params)
+
     @property
     def keeps_best(self) -> bool:
         """Whether the state of least loss counts, and not the last; a search on a manifold does not go straight."""

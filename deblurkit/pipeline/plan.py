@@ -45,6 +45,8 @@ class Plan:
         size_recipe: Recipe that will find the kernel size, or the kernel to start from, before all else; or empty.
             Until then ``kernel_size`` may be the largest one.
         start: The kernel (1, 1, h, w) that it found and that the estimation starts from, or ``None``.
+        missing: Share of the picture's pixels that were missing before the image prior brought it into another frame;
+            ``None`` where it did not, and the mask tells.
     """
 
     size: tuple[int, int]
@@ -59,6 +61,7 @@ class Plan:
     starts: int
     size_recipe: str = ""
     start: Tensor | None = field(default=None, repr=False, compare=False)
+    missing: float | None = None
 
     @property
     def cropped(self) -> bool:

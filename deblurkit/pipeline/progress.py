@@ -14,7 +14,8 @@ class Progress:
     """A sign of life.
 
     Attributes:
-        stage: ``size``, ``estimate``, ``refine``, ``polish``, ``restore`` or ``judge``.
+        stage: ``size``, ``estimate``, ``refine``, ``polish``, ``restore``, ``judge`` or ``compare`` (another recipe
+            seeks a kernel, so that what was synthesised can be compared with a plain restoration).
         attempt: Number of the attempt, from 1.
         scale: Number of the scale, from 1, coarse to fine.
         scales: How many scales there are.

@@ -180,3 +180,13 @@ def test_ignored_signals_stay_ignored():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_heard_while_a_plain_restoration_is_made_for_comparison():
+    with console.Interruption() as interruption:
+        interruption.check(Progress("compare"))
+        signal.raise_signal(signal.SIGINT)
+        for stage in ("size", "estimate", "refine", "compare"):
+            with pytest.raises(KeyboardInterrupt):
+                interruption.check(Progress(stage))
+        interruption.check(Progress("judge"))

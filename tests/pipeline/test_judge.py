@@ -240,6 +240,29 @@ def test_ringing_and_blur_make_gradients_less_sparse():
     assert values[0] == sparsity(x, observation.size)
 
 
+@pytest.mark.parametrize(("error", "flag"), [(0.06, "doubtful"), (0.2, "bad")])
+@pytest.mark.parametrize("kernel", [KERNEL, None])
+def test_a_generator_that_misses_the_picture_is_the_likelier_cause(kernel, error, flag):
+    observation, x = scene()
+    quality = judge(observation, x, kernel, observation.y + error, synthesised=True)
+    assert quality.flag == flag
+    (reason,) = (reason for reason in quality.reasons if "re-blurring" in reason)
+    assert "the generator" in reason
+    assert "draw this picture, or " in reason
+    assert "generator" not in str(judge(observation, x, kernel, observation.y + error).reasons)
+
+
+def test_what_is_hidden_from_the_prior_need_not_be_missing_from_the_picture():
+    observation, x = scene()
+    mask = observation.mask.clone()
+    mask[..., :20, :] = 0
+    hidden = Observation.of(observation.y, 0.005, mask=mask)
+    quality = judge(hidden, x, KERNEL, unseen=0.0)
+    assert quality.flag == "good"
+    assert quality.measures["saturated"] == 0
+    assert judge(hidden, x, KERNEL, unseen=0.5).reasons[0].startswith("50% of the pixels are saturated or missing")
+
+
 @pytest.mark.parametrize(("kernel", "cause"), [(KERNEL, "not the same everywhere"), (None, "did not converge")])
 def test_what_a_large_residual_may_mean_depends_on_the_model(kernel, cause):
     observation, x = scene()

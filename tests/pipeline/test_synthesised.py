@@ -91,7 +91,14 @@ def observation(size=(54, 64)) -> Observation:
 
 
 def minimised(
-    *, optimizer=Valley, image=Pixels, synthesises=False, listener=lambda event: None, deadline=math.inf, scales=1, **flags
+    *,
+    optimizer=Valley,
+    image=Pixels,
+    synthesises=False,
+    listener=lambda event: None,
+    deadline=math.inf,
+    scales=1,
+    **flags,
 ) -> Estimate:
     dotted = FREE | {key.replace("__", "."): value for key, value in flags.items()}
     parts = Parts.load(resolve(dotted, registry=registry()), registry())
@@ -357,6 +364,7 @@ def manifold(y, listener=lambda event: None, valid=None, **flags):
         "image_prior.candidates": 4,
         "image_prior.fit_steps": 5,
         "kernel_prior.name": "convolution",
+        "optimizer.name": "joint",
         "optimizer.iterations": 5,
         "run.kernel_size": 9,
         "run.restarts": 0,
@@ -537,6 +545,70 @@ def test_what_a_prior_does_not_believe_is_neither_saturated_nor_missing():
     assert not any("saturated" in reason for reason in result.quality.reasons)
     y[..., 20:30, 20:30] = 1.0
     assert manifold(y).quality.measures["saturated"] == pytest.approx(100 / 64**2, rel=0.5)
+
+
+@pytest.mark.parametrize("final", ["auto", "hyper-laplacian"])
+def test_what_was_added_to_fill_the_frame_is_neither_saturated_nor_missing(final):
+    wide = torch.nn.functional.pad(digit().clamp(0, 0.9), (0, 32, 0, 0), mode="reflect")
+    result = manifold(wide, image_prior__picture="pad", final__name=final)
+    assert result.reframed
+    assert result.quality.measures["saturated"] == 0
+    valid = torch.ones(1, 1, 64, 96)
+    valid[..., :16] = 0
+    result = manifold(wide, image_prior__picture="pad", final__name=final, valid=valid)
+    assert result.quality.measures["saturated"] == pytest.approx(1 / 6, rel=1e-3)
+
+
+@pytest.mark.parametrize("final", ["auto", "hyper-laplacian"])
+def test_only_what_is_synthesised_is_said_to_be_undrawable(final):
+    y = digit()
+    y[..., 20:44, 20:44] = y[..., 20:44, 20:44].flip(-1).roll(5, -2) * 0.5
+    reasons = str(manifold(y, final__name=final).quality.reasons)
+    assert ("generator" in reasons) == (final == "auto")
+
+
+BICUBIC = {"kernel_prior__name": "bicubic", "kernel_prior__factor": 2}
+
+
+def test_without_a_kernel_the_comparison_says_that_it_goes_on():
+    told: list[Progress] = []
+    result = manifold(digit(), listener=told.append, **BICUBIC)
+    assert math.isfinite(result.quality.measures["plain_psnr"])
+    stages = [event.stage for event in told]
+    assert stages.count("compare") > 3
+    assert "compare" not in stages[: stages.index("judge")]
+    assert "size" not in stages
+
+
+@pytest.mark.parametrize("moment", [1, 4])
+def test_ctrl_c_during_the_comparison_keeps_the_result(moment):
+    seen = []
+
+    def press(event):
+        if event.stage == "compare":
+            seen.append(event)
+            if len(seen) >= moment:
+                raise KeyboardInterrupt
+
+    result = manifold(digit(), listener=press, **BICUBIC)
+    assert len(seen) >= moment
+    assert result.stopped == "", "the estimation had come to its end"
+    assert "plain_psnr" not in result.quality.measures
+    assert torch.equal(result.image, manifold(digit(), **BICUBIC).image)
+
+
+def test_after_an_early_end_nothing_more_is_begun():
+    told = []
+
+    def press(event):
+        told.append(event.stage)
+        if event.stage == "estimate" and event.done == 2:
+            raise KeyboardInterrupt
+
+    result = manifold(digit(), listener=press, **BICUBIC)
+    assert result.stopped == "interrupted"
+    assert "plain_psnr" not in result.quality.measures
+    assert told[-1] == "judge"
 
 
 def test_the_same_seed_gives_the_same_picture():
