@@ -34,6 +34,7 @@ def summary(result: Result, config: Config, *, source: Path, image: Path, kernel
         "kernel_size": None if result.kernel is None else list(result.kernel.shape[-2:]),
         "restored": result.restored,
         "kept_start": result.kept_start,
+        "reframed": result.reframed,
         "synthesised": result.synthesised,
         "notice": notice(result),
         "attempts": result.attempts,
@@ -47,7 +48,7 @@ def notice(result: Result) -> str:
     """What whoever looks at a synthesised picture has to know; empty for others."""
     if not result.synthesised:
         return ""
-    measures = result.quality.measures
+    measures = {name: value for name, value in result.quality.measures.items() if math.isfinite(value)}
     facts = []
     if "residual" in measures:
         facts.append(f"blurred again it misses the picture by {measures['residual']:.3f}")

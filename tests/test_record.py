@@ -13,6 +13,7 @@ from deblurkit.record import (
     cost_document,
     environment,
     lines,
+    notice,
     plan_document,
     record_files,
     rounded,
@@ -54,6 +55,7 @@ def test_the_summary_has_everything(result):
     assert made["kernel_size"] == [9, 9]
     assert made["restored"] is True
     assert made["kept_start"] is False
+    assert made["reframed"] is False
     assert made["attempts"] == 1
     assert made["stopped"] == ""
     assert made["plan"]["size"] == [48, 56]
@@ -75,6 +77,20 @@ def test_without_a_kernel_there_is_null(result):
 def test_what_is_no_number_is_null(result):
     odd = replace(result.quality, measures={"residual": float("nan"), "contrast": float("inf")})
     assert document(replace(result, quality=odd))["quality"]["measures"] == {"residual": None, "contrast": None}
+
+
+def test_another_frame_is_in_the_document(result):
+    assert document(replace(result, reframed=True))["reframed"] is True
+
+
+def test_the_notice_has_only_measures_that_are_numbers(result):
+    odd = replace(result.quality, measures={"residual": float("nan"), "plain_psnr": float("nan")})
+    text = notice(replace(result, synthesised=True, quality=odd))
+    assert text.endswith("never identify anybody by it")
+    one = replace(result.quality, measures={"residual": 0.0123, "plain_psnr": float("inf")})
+    assert notice(replace(result, synthesised=True, quality=one)).endswith(
+        "(blurred again it misses the picture by 0.012)"
+    )
 
 
 def test_a_plan_in_plain_values(result):

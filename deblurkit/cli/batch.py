@@ -97,11 +97,13 @@ def process(paths: Sequence[Path], config: Config, options: Options) -> int:
     choose_device(config.run.device)
     parts = Parts.load(config, registry())
     jobs = find_jobs(paths, options, batch)
+    if options.resume and not options.dry_run:
+        jobs = unfinished(jobs, parts.shows_kernel, batch)
+    if jobs:
+        parts.check()
     if options.dry_run:
         show_plans(jobs, config, parts, options, batch)
         return batch.code
-    if options.resume:
-        jobs = unfinished(jobs, parts.shows_kernel, batch)
     with console.Interruption() as interruption:
         for number, job in enumerate(jobs, start=1):
             title = job.source.name if len(jobs) == 1 else f"{job.source.name} ({number}/{len(jobs)})"
@@ -195,7 +197,9 @@ def deblur_file(
         notes = list(picture.notes)
         if result.reframed:
             height, width = result.image.shape[-2:]
-            notes.append(f"the image prior '{config.image_prior.name}' made it a picture of {width}x{height} pixels")
+            lost = "" if picture.alpha is None else ", and its transparency is dropped"
+            name = config.image_prior.name
+            notes.append(f"the image prior '{name}' made it a picture of {width}x{height} pixels{lost}")
             picture = replace(picture, alpha=None)  # which belongs to another frame
         notes += write_image(job.output.image, result.image, picture, overwrite)
         kernel = result.kernel if result.kernel is not None and bool(result.kernel.isfinite().all()) else None

@@ -17,7 +17,8 @@ from deblurkit.testing import blur_by_definition, curved_kernel
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits.safetensors"
 SMALL = (
-    *("--recipe", "manifold", "--kernel-prior", "convolution", "--optimizer.iterations", "5", "--threads", "1"),
+    *("--recipe", "manifold", "--kernel-prior", "convolution", "--optimizer", "joint"),
+    *("--optimizer.iterations", "5", "--threads", "1"),
     *("--image-prior.candidates", "4", "--kernel-size", "7", "--restarts", "0", "-q"),
 )
 QUICK = (*SMALL, "--image-prior.weights", str(DIGITS))
@@ -120,7 +121,7 @@ def test_or_brought_to_the_generator_s_shape(deblurkit, save, way):
     done = deblurkit("run", str(source), *QUICK, "--image-prior.picture", way)
     assert done.code == 0, done.err
     assert opened(source.with_name("digit.deblurred.png")).size == (64, 64)
-    assert f"{source}: the image prior 'stylegan' made it a picture of 64x64 pixels" in done.err
+    assert f"{source}: the image prior 'stylegan' made it a picture of 64x64 pixels\n" in done.err
 
 
 def transparent(values: np.ndarray) -> np.ndarray:
@@ -138,7 +139,7 @@ def test_transparency_stays_with_the_frame_that_it_belongs_to(deblurkit, save):
     assert kept.mode == "RGBA"
     assert np.array_equal(np.asarray(kept)[..., 3], np.asarray(opened(same))[..., 3])
     assert opened(other.with_name("other.deblurred.png")).mode == "RGB"
-    assert "made it a picture of 64x64 pixels" in done.err
+    assert "made it a picture of 64x64 pixels, and its transparency is dropped" in done.err
     assert done.err.count("made it a picture") == 1
 
 
@@ -208,6 +209,16 @@ def test_weights_that_are_no_generator(deblurkit, save, tmp_path, compact_file, 
     assert str(file) in done.err
     assert "Traceback" not in done.err
     assert names(source.parent) == ["digit.png"]
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--dry-run",)], ids=["run", "json", "dry-run"])
+def test_weights_that_are_no_generator_are_told_once_and_not_for_every_picture(deblurkit, save, tmp_path, how):
+    sources = [str(save(name)) for name in ("a.png", "b.png", "c.png")]
+    done = deblurkit("run", *sources, *SMALL, "--image-prior.weights", str(tmp_path / "absent.pt"), *how)
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1, done.err
+    assert "absent.pt" in done.err
+    assert "a.png" not in done.err
 
 
 @pytest.mark.parametrize("how", [(), ("--dry-run",)], ids=["run", "dry-run"])
