@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.checkpoints.found import Checkpoint
-from deblurkit.nets.stylegan.generator import Generator
+from deblurkit.nets.stylegan.generator import AVERAGED, Generator
 from deblurkit.nets.stylegan.stylegan2 import MAPPING_RATE, StyleGAN2
 from deblurkit.nets.weights import differences
 from deblurkit.ops.upfirdn import filter_taps
@@ -24,9 +24,6 @@ MOST_LEVELS = 10
 """Of resolution: 4, 8, ..., 2048 pixels."""
 MOST_LAYERS = 64
 """Of a mapping network."""
-AVERAGED = 8192
-"""Styles whose mean stands for an average style that a file lacks."""
-CHUNK = 2048
 FIR = re.compile(r"(.*\.)?(kernel|resample_filter)|.*\bblur.*")
 """The low-pass filter, which is fixed, and kept in files all the same."""
 
@@ -240,13 +237,8 @@ def _noises(network: StyleGAN2, names: Names, given: Mapping[str, Tensor]) -> tu
 def _mean_style(network: StyleGAN2, mean: Any) -> tuple[Tensor, list[str]]:
     """The average style (D,) of the file, or of random z where it has none."""
     if mean is None:
-        source = torch.Generator().manual_seed(0)
-        total = torch.zeros(network.style, dtype=torch.float64)
-        for _ in range(AVERAGED // CHUNK):
-            total += network.map(torch.randn(CHUNK, network.inputs, generator=source)).double().sum(0)
-        return (total / AVERAGED).float(), [
-            f"the file holds no average style: it was taken from {AVERAGED} random ones"
-        ]
+        note = f"the file holds no average style: it was taken from {AVERAGED} random ones"
+        return network.measure_mean(torch.Generator().manual_seed(0)), [note]
     plain = isinstance(mean, Tensor) and mean.layout == torch.strided and mean.is_floating_point()
     if not plain or mean.shape[-1:] != (network.style,) or not 0 < mean.numel() <= MOST_LAYERS * network.style:
         raise ValueError(f"its average style is no vector of {network.style} numbers")

@@ -9,15 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deblurkit.nets.stylegan.generator import Generator
+from deblurkit.nets.stylegan.generator import AVERAGED, Generator
 from deblurkit.nets.stylegan.stylegan1 import BLUR, SMALLEST, StyleGAN1
 from deblurkit.nets.weights import differences
 from deblurkit.ops.upfirdn import filter_taps
 
 FIR = ".intermediate.kernel"
-AVERAGED = 16384
-"""Styles whose mean stands for the average, which the pair lacks."""
-CHUNK = 4096
 
 
 def convert_stylegan1(synthesis: Mapping[str, Tensor], mapping: Mapping[str, Tensor]) -> tuple[Generator, list[str]]:
@@ -51,7 +48,7 @@ def convert_stylegan1(synthesis: Mapping[str, Tensor], mapping: Mapping[str, Ten
     ready["mean_style"] = torch.zeros(generator.style)
     generator.load_state_dict(ready, assign=True)
     generator.eval().requires_grad_(False)
-    generator.mean_style.copy_(_average_style(generator, source))
+    generator.mean_style.copy_(generator.measure_mean(source))
     return generator, [
         f"the files hold no average style: it was taken from {AVERAGED} random ones",
         "the files hold no noise maps: they were drawn from seed 0",
@@ -114,11 +111,3 @@ def _shape(table: Mapping[str, Tensor], name: str, dimensions: int) -> torch.Siz
     if table[name].ndim != dimensions:
         raise ValueError(f"{name} has {table[name].ndim} dimensions instead of {dimensions}")
     return table[name].shape
-
-
-def _average_style(generator: Generator, source: torch.Generator) -> Tensor:
-    """Mean of mapped z, (D,)."""
-    total = torch.zeros(generator.style, dtype=torch.float64)
-    for _ in range(AVERAGED // CHUNK):
-        total += generator.map(torch.randn(CHUNK, generator.inputs, generator=source)).double().sum(0)
-    return (total / AVERAGED).float()

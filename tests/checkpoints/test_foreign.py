@@ -126,3 +126,10 @@ def test_missing_files_and_folders(tmp_path):
         read_foreign(tmp_path / "no.pt")
     with pytest.raises(UsageError, match="is a folder"):
         read_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_sparse_tensors_are_refused_by_name(tmp_path, zipped):
+    torch.save({"a": torch.ones(8).to_sparse()}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UsageError, match=r"run torch\._utils\._rebuild_sparse_tensor, so it was not opened"):
+        read_foreign(tmp_path / "a.pt")

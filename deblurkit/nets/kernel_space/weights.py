@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from deblurkit.errors import UsageError
 from deblurkit.nets import weights
 from deblurkit.nets.header import Header
 from deblurkit.nets.kernel_space.header import KERNEL_SPACE, space_path
@@ -61,11 +65,23 @@ def load_space(path: Path) -> KernelSpace:
     Raises:
         UsageError: If the file is missing, damaged, or not a kernel space.
     """
-    path = space_path(path)
+    own, path = path == Path(), space_path(path)
     header, tensors = weights.read_weights(path, KERNEL_SPACE)
     mean, factor = (tensors.pop(STATISTICS + name, None) for name in ("mean", "factor"))
-    space = weights.assemble(path, KERNEL_SPACE, PRESETS, header, tensors)
+    space = weights.assemble(path, KERNEL_SPACE, PRESETS, header, tensors, own=own)
     assert isinstance(space, KernelSpace)
     if mean is not None and factor is not None:
-        space.statistics = Statistics(mean, factor)
+        space.statistics = _statistics(path, space, mean, factor)
     return space
+
+
+def _statistics(path: Path, space: KernelSpace, mean: Tensor, factor: Tensor) -> Statistics:
+    """The Gaussian over codes in a file, which must fit them."""
+    dimensions = space.code_shape((1, 1))[0]
+    found = {f"{STATISTICS}mean": mean, f"{STATISTICS}factor": factor}
+    shapes = {"mean": (dimensions,), "factor": (dimensions, dimensions)}
+    expected = {STATISTICS + name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    if misfit := weights.differences(expected, found):
+        raise UsageError(f"{path}: its statistics of codes are damaged ({misfit}); get the file anew")
+    weights.check_finite(path, found)
+    return Statistics(mean.clone(), factor.clone())

@@ -16,6 +16,10 @@ SMALLEST = 4
 LEVELS = 11
 """Resolutions that a generator may have; 9 of them are 1024 pixels."""
 
+AVERAGED = 16384
+"""Styles whose mean stands for an average style that a checkpoint lacks."""
+AVERAGED_CHUNK = 4096
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -117,6 +121,19 @@ class Generator(nn.Module):
         std = (squares / samples - mean.square()).clamp_min(1e-12).sqrt()
         return Gaussian(mean.to(self.mean_style), std.to(self.mean_style), samples)
 
+    @torch.no_grad()
+    def measure_mean(self, generator: torch.Generator) -> Tensor:
+        """The mean (D,) of :data:`AVERAGED` random styles, for weights that came without their average style.
+
+        Args:
+            generator: On the CPU.
+        """
+        total = torch.zeros(self.style, dtype=torch.float64)
+        for _ in range(AVERAGED // AVERAGED_CHUNK):
+            z = torch.randn(AVERAGED_CHUNK, self.inputs, generator=generator)
+            total += self.map(z.to(self.mean_style)).cpu().double().sum(0)
+        return (total / AVERAGED).to(self.mean_style)
+
 
 def sides_of(channels: Sequence[int]) -> list[int]:
     """Side of the features at every level: 4, 8, 16, ...
@@ -124,9 +141,25 @@ def sides_of(channels: Sequence[int]) -> list[int]:
     Raises:
         ValueError: If the numbers of channels describe no network.
     """
-    if not 1 <= len(channels) <= LEVELS or min(channels) < 1:
-        raise ValueError(f"channels: needs 1 to {LEVELS} numbers of at least 1, got {list(channels)}")
+    listed = isinstance(channels, list | tuple) and 1 <= len(channels) <= LEVELS
+    if not listed or not all(_is_count(number) for number in channels):
+        raise ValueError(f"channels: needs 1 to {LEVELS} whole numbers of at least 1, got {channels!s:.60}")
     return [SMALLEST * 2**level for level in range(len(channels))]
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse lengths and numbers of layers that are none.
+
+    Raises:
+        ValueError: With the name of the first that is no whole number of at least 1.
+    """
+    for name, count in counts.items():
+        if not _is_count(count):
+            raise ValueError(f"{name}: needs a whole number of at least 1, got {count!s:.60}")
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
 
 
 def normalised(z: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deblurkit.nets.stylegan.generator import SMALLEST, Generator, ScaledLinear, normalised, sides_of
+from deblurkit.nets.stylegan.generator import SMALLEST, Generator, ScaledLinear, check_counts, normalised, sides_of
 from deblurkit.ops.upfirdn import biased_act, filter_taps, upfirdn2d
 
 FUSED = 128
@@ -30,15 +30,19 @@ class StyleGAN1(Generator):
         style: Length of a style vector.
         inputs: Length of z.
         depth: Layers of the mapping network.
+
+    Raises:
+        ValueError: If a size is impossible.
     """
 
     preset = "stylegan1"
 
     def __init__(self, *, channels: Sequence[int], style: int = 512, inputs: int = 512, depth: int = 8) -> None:
         super().__init__()
-        self.channels = tuple(int(count) for count in channels)
+        sides = sides_of(channels)
+        check_counts(style=style, inputs=inputs, depth=depth)
+        self.channels = tuple(channels)
         self.style, self.inputs, self.depth = style, inputs, depth
-        sides = sides_of(self.channels)
         self.resolution = sides[-1]
         self.latents = 2 * len(sides)
         self.noise_sizes = tuple(side for side in sides for _ in range(2))

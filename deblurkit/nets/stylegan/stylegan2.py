@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deblurkit.nets.stylegan.generator import SMALLEST, Generator, ScaledLinear, arranged, normalised, sides_of
+from deblurkit.nets.stylegan.generator import (
+    SMALLEST,
+    Generator,
+    ScaledLinear,
+    arranged,
+    check_counts,
+    normalised,
+    sides_of,
+)
 from deblurkit.ops.upfirdn import biased_act, filter_taps, upfirdn2d, upsample2
 
 MAPPING_RATE = 0.01
@@ -28,6 +36,9 @@ class StyleGAN2(Generator):
         inputs: Length of z.
         depth: Layers of the mapping network.
         clamp: Largest absolute value of any feature, for networks that were trained in half precision; 0 for none.
+
+    Raises:
+        ValueError: If a size is impossible.
     """
 
     preset = "stylegan2"
@@ -36,9 +47,12 @@ class StyleGAN2(Generator):
         self, *, channels: Sequence[int], style: int = 512, inputs: int = 512, depth: int = 8, clamp: float = 0.0
     ) -> None:
         super().__init__()
-        self.channels = tuple(int(count) for count in channels)
+        sides = sides_of(channels)
+        check_counts(style=style, inputs=inputs, depth=depth)
+        if isinstance(clamp, bool) or not isinstance(clamp, int | float) or not 0 <= clamp < math.inf:
+            raise ValueError(f"clamp: needs a finite number of at least 0, got {clamp!s:.60}")
+        self.channels = tuple(channels)
         self.style, self.inputs, self.depth, self.clamp = style, inputs, depth, clamp
-        sides = sides_of(self.channels)
         self.resolution = sides[-1]
         self.latents = 2 * len(sides)
         self.noise_sizes = (sides[0], *(side for side in sides[1:] for _ in range(2)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from deblurkit.errors import UsageError
 from deblurkit.nets import weights
 from deblurkit.nets.header import Header, Kind
@@ -17,6 +19,8 @@ PRESETS = {
 }
 GAUSSIAN = "gaussian."
 SAMPLES = "style_samples"
+LONGEST_NUMBER = 18
+"""Digits."""
 
 
 def save_generator(
@@ -55,11 +59,19 @@ def load_generator(path: Path) -> Generator:
     generator = weights.assemble(path, GENERATOR, PRESETS, header, tensors)
     assert isinstance(generator, Generator)
     if measured:
-        like = generator.mean_style
-        misfit = weights.differences({f"{GAUSSIAN}mean": like, f"{GAUSSIAN}std": like}, measured)
-        samples = header.card.get(SAMPLES, "0")
-        if misfit or not samples.isdecimal():
-            misfit = misfit or f"{SAMPLES} is {samples!r} and no number"
-            raise UsageError(f"{path}: its distribution of styles is damaged ({misfit}); get the file anew")
-        generator.gaussian = Gaussian(measured[f"{GAUSSIAN}mean"], measured[f"{GAUSSIAN}std"], int(samples))
+        generator.gaussian = _gaussian(path, generator.mean_style, measured, header.card.get(SAMPLES, "0"))
     return generator
+
+
+def _gaussian(path: Path, like: Tensor, measured: Mapping[str, Tensor], samples: str) -> Gaussian:
+    """The distribution of styles in a file, which must be one."""
+    misfit = weights.differences({f"{GAUSSIAN}mean": like, f"{GAUSSIAN}std": like}, measured)
+    if not misfit and not (samples.isdecimal() and len(samples) <= LONGEST_NUMBER):
+        misfit = f"{SAMPLES} is {samples[:LONGEST_NUMBER]!r} and no number"
+    if misfit:
+        raise UsageError(f"{path}: its distribution of styles is damaged ({misfit}); get the file anew")
+    weights.check_finite(path, measured)
+    mean, std = measured[f"{GAUSSIAN}mean"].clone(), measured[f"{GAUSSIAN}std"].clone()
+    if not (std > 0).all():
+        raise UsageError(f"{path}: its distribution of styles is damaged ({GAUSSIAN}std is not positive); get it anew")
+    return Gaussian(mean, std, int(samples))

@@ -118,5 +118,5 @@ def test_the_config_builds_the_same_structure(source):
 @pytest.mark.parametrize("kind", [StyleGAN1, StyleGAN2])
 @pytest.mark.parametrize("channels", [(), (3, 0), (1,) * 12])
 def test_channels_that_describe_no_network(kind, channels):
-    with pytest.raises(ValueError, match="channels: needs 1 to 11 numbers of at least 1"):
+    with pytest.raises(ValueError, match="channels: needs 1 to 11 whole numbers of at least 1"):
         kind(channels=channels)
