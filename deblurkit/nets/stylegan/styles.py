@@ -20,12 +20,15 @@ FOLDER = "DEBLURKIT_CACHE"
 """Environment variable that names another place for the cache."""
 VERSION = "1"
 """Of how styles are measured; a new one leaves old files aside."""
+MOST_MEASURED = 8
+MEASURED: dict[str, Gaussian] = {}
+"""The last distributions that were asked for, by name; the cache may be out of order."""
 
 
 def styles_of(generator: Generator, samples: int) -> Gaussian:
     """The distribution of styles, from the first of: the generator, the user's cache, a measurement (seed 0).
 
-    A measurement goes into the cache; a cache that cannot be read or written is no error.
+    A measurement goes into the cache, and is kept in memory; a cache that cannot be read or written is no error.
 
     Args:
         generator: Its :attr:`~Generator.gaussian` is taken if it was measured on as many samples or more.
@@ -38,23 +41,35 @@ def styles_of(generator: Generator, samples: int) -> Gaussian:
         raise ValueError(f"styles_of: needs at least 2 samples, got {samples}")
     own = generator.gaussian
     if own is None or own.samples < samples:
-        file = cache_folder() / "styles" / f"{fingerprint(generator, samples)}.safetensors"
-        own = _read(file, generator.style, samples)
-        if own is None:
-            own = generator.measure(samples, torch.Generator().manual_seed(0))
-            _write(file, own)
+        own = _cached(generator, samples)
     return Gaussian(own.mean.to(generator.mean_style), own.std.to(generator.mean_style), own.samples)
 
 
-def cache_folder() -> Path:
-    """Where deblurkit may keep what it can compute again; not created here."""
+def _cached(generator: Generator, samples: int) -> Gaussian:
+    name, folder = fingerprint(generator, samples), cache_folder()
+    file = folder / "styles" / f"{name}.safetensors" if folder else None
+    kept = _read(file, generator.style, samples) if file else None
+    found = kept or MEASURED.get(name) or generator.measure(samples, torch.Generator().manual_seed(0))
+    MEASURED[name] = found
+    while len(MEASURED) > MOST_MEASURED:
+        MEASURED.pop(next(iter(MEASURED)), None)
+    if file and not kept:
+        _write(file, found)
+    return found
+
+
+def cache_folder() -> Path | None:
+    """Where deblurkit may keep what it can compute again; not created here. ``None`` where there is no such place."""
     if chosen := os.environ.get(FOLDER):
         return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "deblurkit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "deblurkit"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deblurkit"
+    try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "deblurkit"
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "deblurkit"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deblurkit"
+    except RuntimeError:  # nobody is at home
+        return None
 
 
 def fingerprint(generator: Generator, samples: int) -> str:

@@ -21,6 +21,11 @@ def generator():
         return StyleGAN2(channels=(2, 2), style=4, inputs=3, depth=2)
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch):
+    monkeypatch.setattr(styles, "MEASURED", {})
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DEBLURKIT_CACHE", str(tmp_path / "cache"))
@@ -117,6 +122,36 @@ def test_a_cache_that_cannot_be_written_is_no_error(generator, cache):
     cache.write_text("a file, where a folder should be")
     assert styles_of(generator, 100).samples == 100
     assert cache.read_text() == "a file, where a folder should be"
+
+
+def test_a_cache_that_cannot_be_written_measures_once(generator, cache, monkeypatch):
+    cache.write_text("a file, where a folder should be")
+    first = styles_of(generator, 100)
+    monkeypatch.setattr(StyleGAN2, "measure", refuse)
+    assert same(styles_of(generator, 100), first)
+    assert styles_of(generator.double(), 100).mean.dtype == torch.float64
+
+
+def test_few_distributions_are_remembered(generator, cache):
+    cache.write_text("a file, where a folder should be")
+    for samples in range(10, 30):
+        styles_of(generator, samples)
+    assert [measured.samples for measured in styles.MEASURED.values()] == list(range(22, 30))
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_no_home_is_no_error(generator, monkeypatch, platform):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("DEBLURKIT_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.setattr(styles.sys, "platform", platform)
+    assert cache_folder() is None
+    first = styles_of(generator, 100)
+    monkeypatch.setattr(StyleGAN2, "measure", refuse)
+    assert same(styles_of(generator, 100), first)
 
 
 def test_two_at_once_leave_one_whole_file(generator, cache):
