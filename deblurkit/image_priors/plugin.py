@@ -88,10 +88,10 @@ class StyleGANParams(Params):
     noise: Literal["trainable", "fixed", "zero", "own"] = param(
         "trainable", "Noise maps: the coarse ones are searched for; all as drawn; none; as the checkpoint has them."
     )
-    trainable_noises: int = param(5, "Noise maps, from the coarsest, that are searched for.", min=0)
+    trainable_noises: int = param(5, "Noise maps, from the coarsest, that are searched for; at most all.", min=0)
     zero_noises: tuple[int, ...] = param((), "Numbers of noise maps, from 0, that are zero.", min=0)
     truncation: float = param(1.0, "Share of a style's distance from the mean style that is kept.", min=0.0, max=1.0)
-    truncated_layers: int = param(0, "Layers, from the coarsest, that this holds for; 0 for all.", min=0)
+    truncated_layers: int = param(0, "Layers, from the coarsest, that this holds for; 0 for all, at most all.", min=0)
     style_samples: int = param(100_000, "Styles on which their distribution is measured, once.", min=1000)
     fit_steps: int = param(200, "Adam steps of a warm start from a given image.", min=0)
     fit_lr: float = param(1e-2, "Learning rate of that warm start.", above=0.0)

@@ -49,8 +49,8 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
         super().__init__(params, observation, margin=margin, generator=generator)
         self.frame = observation.size
         # a frozen generator is nothing that an optimizer may move, so it is kept out of the module's parameters
-        self._network = (generator_on(params.weights, observation.y.device, observation.y.dtype),)
-        self._gaussian = (moved(styles_of(self.network, params.style_samples), observation.y),)
+        self._network = (_generator_for(params, observation.y.device, observation.y.dtype),)
+        self._gaussian = (styles_of(self.network, params.style_samples),)
         count = self.latent_shape[0]
         latent = torch.cat([self._start(observation.start[i : i + 1]) for i in range(count)])
         self.latent = nn.Parameter(latent / params.pace)
@@ -67,7 +67,7 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
     @classmethod
     def admit(cls, params: StyleGANParams, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """The picture aligned, or square and of the generator's size."""
-        side = generator_on(params.weights, torch.device("cpu"), torch.float32).resolution
+        side = _generator_for(params, torch.device("cpu"), torch.float32).resolution
         if params.align != Path():
             return aligned(y, valid, side, params.align)
         return framed(y, valid, side, params.picture)
@@ -112,7 +112,8 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
                 why = ", as what it leaves is saturated or missing"
             raise RunError(
                 f"{kernel} leaves nothing of a picture of {self.frame[1]}x{self.frame[0]} that the generator could "
-                f"explain{why}; give {'another picture or ' if why else ''}a smaller --kernel-size"
+                f"explain{why}; use {'another picture, or ' if why else ''}a smaller kernel (--kernel-size) or a "
+                "larger picture"
             )
         return Observation(observation.y, mask, observation.saturated * inside, observation.noise)
 
@@ -185,12 +186,11 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
     @torch.no_grad()
     def _start(self, y: Tensor) -> Tensor:
         """The whitened style (1, n or 1, D) whose picture is nearest to ``y`` (1, C, H, W) of some that are drawn."""
-        rows = 1 if self.params.latent == "w" else self.network.latents
-        shape = self.params.candidates, 1, self.network.style
+        count, rows = self.params.candidates, 1 if self.params.latent == "w" else self.network.latents
+        shape = (1, rows, self.network.style) if count == 1 else (count, 1, self.network.style)
         drawn = torch.randn(shape, generator=self.generator, dtype=torch.float32).to(y)
-        if self.params.candidates == 1:
-            own = torch.randn((1, rows, self.network.style), generator=self.generator, dtype=torch.float32).to(y)
-            return own
+        if count == 1:
+            return drawn
         size = tuple(min(side, GLANCE) for side in self.frame)
         glance = resample_image(y, (size[0], size[1]))
         noises = self.network.own_noises()
@@ -239,9 +239,16 @@ def length(x: Tensor) -> Tensor:
     return (x.square().sum(dims, keepdim=True) + 1e-9).sqrt()
 
 
-def moved(gaussian: Gaussian, like: Tensor) -> Gaussian:
-    """The same distribution where a tensor is."""
-    return Gaussian(gaussian.mean.to(like), gaussian.std.to(like), gaussian.samples)
+def _generator_for(params: StyleGANParams, device: torch.device, dtype: torch.dtype) -> Generator:
+    """The generator that the parameters name, which must have the noise maps that they name."""
+    network = generator_on(params.weights, device, dtype)
+    count = len(network.noise_sizes)
+    if params.zero_noises and max(params.zero_noises) >= count:
+        raise UsageError(
+            f"image_prior.zero_noises: there is no noise map {max(params.zero_noises)}, as the generator has {count}; "
+            f"give numbers from 0 to {count - 1}"
+        )
+    return network
 
 
 def generator_on(path: Path, device: torch.device, dtype: torch.dtype) -> Generator:
@@ -256,10 +263,18 @@ def generator_on(path: Path, device: torch.device, dtype: torch.dtype) -> Genera
         version = status.st_mtime_ns, status.st_ino, status.st_size
     except OSError:
         version = 0, 0, 0  # reading it will say what is wrong
-    return _generator_on(path, version, device, dtype)
+    return _moved(path, version, device, dtype)
 
 
 @lru_cache(maxsize=2)
-def _generator_on(path: Path, version: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> Generator:
+def _opened(path: Path, version: tuple[int, int, int]) -> Generator:
     del version  # a file that was written anew is read anew
-    return open_generator(path).to(device, dtype)
+    return open_generator(path)
+
+
+@lru_cache(maxsize=2)
+def _moved(path: Path, version: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> Generator:
+    network = _opened(path, version)
+    if network.mean_style.device == device and network.mean_style.dtype == dtype:
+        return network
+    return copy.deepcopy(network).to(device, dtype)

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from deblurkit.checkpoints.layouts import open_generator
 from deblurkit.core import Observation
 from deblurkit.core.image_prior import extend
 from deblurkit.errors import RunError, UsageError
+from deblurkit.image_priors import stylegan
 from deblurkit.image_priors.plugin import StyleGANParams
 from deblurkit.image_priors.stylegan import EXCESS, StyleGANManifold, generator_on, geocross, length
 from deblurkit.nets.seeding import seeded
@@ -185,14 +187,15 @@ def test_what_was_not_believed_before_is_not_believed_now(tiny):
 def test_a_kernel_that_leaves_nothing_is_told(tiny, margin):
     p = tiny(margin=margin)
     kernel = f"{2 * margin[1] + 1}x{2 * margin[0] + 1}"
-    sentence = f"^a kernel of {kernel} pixels leaves nothing of a picture of 16x16 that the .* explain; give a smaller"
+    cure = r"use a smaller kernel \(--kernel-size\) or a larger picture$"
+    sentence = f"^a kernel of {kernel} pixels leaves nothing of a picture of 16x16 that the .* explain; {cure}"
     with pytest.raises(RunError, match=sentence):
         p.believed(Observation.of(torch.rand(1, 3, 16, 16)))
 
 
 def test_a_picture_without_a_pixel_to_believe_is_told_otherwise(tiny):
     nothing = Observation.of(torch.ones(1, 3, 16, 16), mask=torch.zeros(1, 1, 16, 16))
-    with pytest.raises(RunError, match="as what it leaves is saturated or missing; give another picture or a smaller"):
+    with pytest.raises(RunError, match="as what it leaves is saturated or missing; use another picture, or a smaller"):
         tiny().believed(nothing)
 
 
@@ -423,6 +426,18 @@ def test_a_lone_candidate_is_a_draw_of_every_layer(tiny):
     assert 0.5 < float((p.params.pace * p.latent).detach().std()) < 1.5
 
 
+@pytest.mark.parametrize(("latent", "rows"), [("w", 1), ("w+", 6)])
+def test_a_lone_candidate_is_the_first_draw(tiny, latent, rows):
+    p = tiny(latent=latent)
+    drawn = torch.randn(1, rows, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(p.params.pace * p.latent.detach(), drawn)
+
+
+def test_the_distribution_is_of_the_observation_s_precision(tiny):
+    p = tiny(torch.rand(1, 3, 16, 16, dtype=torch.float64))
+    assert p.gaussian.mean.dtype == p.gaussian.std.dtype == torch.float64
+
+
 def test_starts_of_digits_are_nearer_than_a_single_draw(network):
     y = picture_of(network, 3)
     first, second = (psnr(inner(prior(y, candidates=count)().detach()), y) for count in (2, 64))
@@ -594,6 +609,34 @@ def test_a_generator_is_read_once_and_anew_when_the_file_changes(tiny_file, tmp_
     with seeded(torch.Generator().manual_seed(1)):
         save_generator(file, StyleGAN2(channels=(3, 3), style=4, inputs=4, depth=1), card={}, overwrite=True)
     assert generator_on(file, cpu, torch.float32).resolution == 8
+
+
+def test_a_file_is_parsed_once_whatever_the_precision(tiny_file, tmp_path, monkeypatch):
+    file, opened = tmp_path / "g.safetensors", []
+    file.write_bytes(tiny_file.read_bytes())
+
+    def count(path: Path) -> Generator:
+        opened.append(path)
+        return open_generator(path)
+
+    monkeypatch.setattr(stylegan, "open_generator", count)
+    StyleGANManifold.admit(StyleGANParams(weights=file), torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16))
+    single, double = (generator_on(file, torch.device("cpu"), dtype) for dtype in (torch.float32, torch.float64))
+    assert opened == [file]
+    assert (single.mean_style.dtype, double.mean_style.dtype) == (torch.float32, torch.float64)
+    assert generator_on(file, torch.device("cpu"), torch.float64) is double
+    assert generator_on(file, torch.device("cpu"), torch.float32) is single
+    assert torch.equal(double.mean_style.float(), single.mean_style)
+
+
+@pytest.mark.parametrize("numbers", [(5,), (0, 99)])
+def test_noise_maps_that_there_are_not(tiny, tiny_file, numbers):
+    params = StyleGANParams(weights=tiny_file, zero_noises=numbers)
+    words = rf"^image_prior\.zero_noises: there is no noise map {numbers[-1]}, as the generator has 5; give .* 0 to 4$"
+    with pytest.raises(UsageError, match=words):
+        StyleGANManifold.admit(params, torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16))
+    with pytest.raises(UsageError, match=words):
+        tiny(zero_noises=numbers)
 
 
 def kernel_space(tmp_path, compact_file):
