@@ -54,7 +54,8 @@ class ConvolutionParams(Params):
     steps: int = param(50, "Projected gradient steps of the closed form.", min=1)
     strong: float = param(0.10, "A connected part of the kernel reaches this share of its maximum.", min=0.0, max=1.0)
     weak: float = param(0.03, "Values below this share of the maximum are cut.", min=0.0, max=1.0)
-    pace: float = param(50.0, "The logits move so many times as fast as the learning rate says.", above=0.0)
+    # a power of two, by which nothing is rounded: closed forms set the kernel exactly
+    pace: float = param(64.0, "The logits move so many times as fast as the learning rate says.", above=0.0)
     component: float = param(0.05, "A connected part of the kernel holds this share of its mass.", min=0.0, max=1.0)
 
 
