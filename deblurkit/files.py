@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever finds half of one.
+"""Files: written so that nobody ever finds half of one, and told from what they were before.
 
 Pictures, kernels, run records: everything that deblurkit writes goes through `atomic_write`.
 """
@@ -69,6 +69,15 @@ def check_writable(path: Path, overwrite: bool) -> None:
         raise UsageError(
             f"{path}: cannot be written ({error.strerror or error}); choose a folder that you may write to with -o."
         ) from error
+
+
+def version_of(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written anew, for the key of a cache; zeros where there is none to be seen."""
+    try:
+        status = path.stat()
+    except OSError:  # reading it will say what is wrong
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _check_target(path: Path, overwrite: bool) -> None:

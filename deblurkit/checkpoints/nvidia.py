@@ -10,10 +10,12 @@ from deblurkit.checkpoints.found import Checkpoint
 from deblurkit.checkpoints.generators import Names, Refusal, build_stylegan2
 from deblurkit.nets.stylegan.generator import Generator
 from deblurkit.nets.stylegan.stylegan2 import MAPPING_RATE, SMALLEST
+from deblurkit.ops.upfirdn import BINOMIAL
 
 LATER_CLAMP = 256.0
 """The clamp of StyleGAN3's program where it was told none; StyleGAN2-ADA's then has none."""
-BINOMIAL = [1, 3, 3, 1]
+TAPS = [round(tap) for tap in BINOMIAL]
+"""The only filter that is built, as the programs write it."""
 
 
 def _block(level: int) -> str:
@@ -51,7 +53,7 @@ def convert_nvidia(found: Checkpoint) -> tuple[Generator, list[str]]:
     check_settings(
         channels=setting(settings, "img_channels", 3),
         noise=setting(synthesis, "use_noise", True),
-        taps=setting(synthesis, "resample_filter", BINOMIAL),
+        taps=setting(synthesis, "resample_filter", TAPS),
         activations=[setting(table, "activation", "lrelu") for table in (mapping, synthesis)],
     )
     clamp = amount("conv_clamp", _clamp(settings, synthesis) or 0.0)
@@ -112,8 +114,8 @@ def check_settings(*, channels: Any, noise: Any, taps: Any, activations: list[An
         raise Refusal(f"holds a generator of pictures with {channels} channels, where only those with 3 can be used")
     if not noise:
         raise Refusal("holds a StyleGAN2 that was trained without noise maps, which is not built here")
-    if taps != BINOMIAL:
-        raise Refusal(f"holds a StyleGAN2 with the low-pass filter {taps} instead of {BINOMIAL}, not built here")
+    if taps != TAPS:
+        raise Refusal(f"holds a StyleGAN2 with the low-pass filter {taps} instead of {TAPS}, not built here")
     if any(activation != "lrelu" for activation in activations):
         raise Refusal(f"holds a StyleGAN2 with the activations {activations} instead of lrelu, not built here")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deblurkit.checkpoints.found import Checkpoint
 from deblurkit.checkpoints.generators import Names, Refusal, build_stylegan2
-from deblurkit.checkpoints.nvidia import BINOMIAL, amount, check_settings, check_structure, setting
+from deblurkit.checkpoints.nvidia import TAPS, amount, check_settings, check_structure, setting
 from deblurkit.nets.stylegan.generator import Generator
 from deblurkit.nets.stylegan.stylegan2 import MAPPING_RATE, SMALLEST
 
@@ -67,7 +67,7 @@ def convert_tensorflow(found: Checkpoint) -> tuple[Generator, list[str]]:
     check_settings(
         channels=setting(settings, "num_channels", 3),
         noise=setting(settings, "use_noise", True),
-        taps=setting(settings, "resample_kernel", BINOMIAL),
+        taps=setting(settings, "resample_kernel", TAPS),
         activations=[setting(settings, key, "lrelu") for key in ("nonlinearity", "mapping_nonlinearity")],
     )
     if not setting(settings, "normalize_latents", True):

@@ -154,3 +154,9 @@ def extend(y: Tensor, margin: tuple[int, int]) -> Tensor:
     """Repeat the border pixels of (B, C, H, W) outwards by ``margin`` rows and columns."""
     rows, columns = margin
     return functional.pad(y, (columns, columns, rows, rows), mode="replicate")
+
+
+def inner(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The central window of that height and width of (B, C, h, w): a latent image within the picture's frame."""
+    rows, columns = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
+    return x[..., rows : rows + size[0], columns : columns + size[1]]

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from deblurkit.checkpoints.layouts import open_generator
 from deblurkit.core import ImagePrior, Observation
-from deblurkit.core.image_prior import extend
+from deblurkit.core.image_prior import extend, inner
 from deblurkit.errors import RunError, UsageError
+from deblurkit.files import version_of
 from deblurkit.image_priors.framing import framed
 from deblurkit.image_priors.landmarks import aligned
 from deblurkit.image_priors.plugin import StyleGANParams
@@ -62,7 +63,7 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
     @classmethod
     def check(cls, params: StyleGANParams) -> None:
         """Read the generator, which is kept."""
-        generator_on(params.weights, torch.device("cpu"), torch.float32)
+        _generator_for(params, torch.device("cpu"), torch.float32)
 
     @classmethod
     def admit(cls, params: StyleGANParams, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,8 +128,7 @@ class StyleGANManifold(ImagePrior[StyleGANParams]):
 
     def fit(self, x: Tensor) -> None:
         """Search for the picture on the manifold that is nearest to ``x``: inversion, ``fit_steps`` Adam steps."""
-        rows, columns = self.margin
-        target = x[..., rows : rows + self.frame[0], columns : columns + self.frame[1]]
+        target = inner(x, self.frame)
         with torch.no_grad():
             latent = torch.cat([self._start(target[i : i + 1]) for i in range(len(target))])
             self.latent.copy_(latent / self.params.pace)
@@ -258,12 +258,7 @@ def generator_on(path: Path, device: torch.device, dtype: torch.dtype) -> Genera
             "image_prior.weights: the stylegan prior needs a generator of the picture's domain; name its file with "
             "--image-prior.weights, any StyleGAN or StyleGAN2 checkpoint will do"
         )
-    try:
-        status = path.stat()
-        version = status.st_mtime_ns, status.st_ino, status.st_size
-    except OSError:
-        version = 0, 0, 0  # reading it will say what is wrong
-    return _moved(path, version, device, dtype)
+    return _moved(path, version_of(path), device, dtype)
 
 
 @lru_cache(maxsize=2)

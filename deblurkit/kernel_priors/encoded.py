@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurkit.core import KernelPrior, Observation
+from deblurkit.files import version_of
 from deblurkit.kernel_priors.convolution import closed_form, gradient_misfit
 from deblurkit.kernel_priors.plugin import EncodedParams
 from deblurkit.nets.code_net import CodeNet
@@ -228,12 +229,7 @@ def faint_cut(kernel: Tensor) -> Tensor:
 def space_on(path: Path, device: torch.device) -> KernelSpace:
     """The space of a file, on a device; kept, as a pyramid asks for it at every scale."""
     path = space_path(path)
-    try:
-        status = path.stat()
-        version = status.st_mtime_ns, status.st_ino, status.st_size
-    except OSError:
-        version = 0, 0, 0  # reading it will say what is wrong
-    return _space_on(path, version, device)
+    return _space_on(path, version_of(path), device)
 
 
 @lru_cache(maxsize=2)

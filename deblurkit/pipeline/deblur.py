@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deblurkit.config import AUTO, Config, resolve
 from deblurkit.core import Observation
+from deblurkit.core.image_prior import inner
 from deblurkit.devices import choose_device, set_threads
 from deblurkit.errors import RunError
 from deblurkit.metrics import align
@@ -173,8 +174,7 @@ def plain_psnr(
     margin = kernel.shape[-2] // 2, kernel.shape[-1] // 2
     params = components.spec("image_prior", name).params()
     prior = restorer(params, frame, margin=margin, generator=torch.Generator())
-    latent = prior.restore(frame, kernel)
-    plain = latent[..., margin[0] : margin[0] + frame.size[0], margin[1] : margin[1] + frame.size[1]].clamp(0.0, 1.0)
+    plain = inner(prior.restore(frame, kernel), frame.size).clamp(0.0, 1.0)
     return {"plain_psnr": align(image.cpu(), plain.cpu()).psnr}
 
 
@@ -263,9 +263,7 @@ def needed_window(kernel: Tensor, largest: int) -> int:
 
 def finish(frame: Observation, parts: Parts, plan: Plan, best: Candidate, listener: Listener) -> Tensor:
     """The picture (1, C, H, W): the candidate's own image where it saw everything, else the full frame restored."""
-    latent = best.image
     if plan.cropped:
         assert best.estimate.kernel is not None
         return restore_frame(frame, parts, best.estimate.kernel, listener)
-    rows, columns = (latent.shape[-2] - frame.size[0]) // 2, (latent.shape[-1] - frame.size[1]) // 2
-    return latent[..., rows : rows + frame.size[0], columns : columns + frame.size[1]]
+    return inner(best.image, frame.size)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import Observation
+from deblurkit.core.image_prior import inner
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.simplex import border_mass
 
@@ -172,8 +173,7 @@ def sparsity(x: Tensor, size: tuple[int, int]) -> float:
 
     In (0, 1], smaller where gradients are sparser; the normalised sparsity of Krishnan, Tay and Fergus, CVPR 2011.
     """
-    rows, columns = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
-    frame = x[..., rows : rows + size[0], columns : columns + size[1]].clamp(0.0, 1.0)
+    frame = inner(x, size).clamp(0.0, 1.0)
     length = torch.hypot(torch.diff(frame, dim=-1)[..., :-1, :], torch.diff(frame, dim=-2)[..., :-1])
     return float(length.mean() / length.square().mean().sqrt().clamp_min(1e-12))
 

@@ -54,7 +54,7 @@ class Parts:
         kernel_params = config.kernel_prior.params
         kernel_offers = frozenset(registry.spec("kernel_prior", kernel).narrowed(kernel_params).offers)
         ways = registry.check_fit(config.optimizer.name, image, kernel, kernel_params=kernel_params)
-        final_class, final_params = _final(config, registry, Offer.KERNEL in kernel_offers, ways)
+        final_class, final_params = _final(config, registry, image_spec, Offer.KERNEL in kernel_offers, ways)
         return cls(
             config=config,
             ways=ways,
@@ -158,7 +158,7 @@ class Parts:
         return prior
 
 
-def _final(config: Config, registry: Registry, shows_kernel: bool, ways: Fit) -> tuple[Any, Any]:
+def _final(config: Config, registry: Registry, image: ImagePriorSpec, shows_kernel: bool, ways: Fit) -> tuple[Any, Any]:
     """Class and parameters of the last step; ``auto`` is the image prior itself where it restores, else the default.
 
     An image that was synthesised is what was asked for, so there ``auto`` keeps it.
@@ -168,8 +168,6 @@ def _final(config: Config, registry: Registry, shows_kernel: bool, ways: Fit) ->
     name = config.final.name
     if name == NONE and not ways.kernel and Offer.RESTORE in ways.image:
         name = AUTO
-    image = registry.spec("image_prior", config.image_prior.name)
-    assert isinstance(image, ImagePriorSpec)
     if name == NONE or (name == AUTO and (image.synthesises or not shows_kernel)):
         return None, None
     if name != AUTO:

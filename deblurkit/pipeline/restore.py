@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deblurkit.core import Observation
+from deblurkit.core.image_prior import inner
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.progress import Listener, Progress
 
@@ -80,10 +81,9 @@ def restore_frame(frame: Observation, parts: Parts, kernel: Tensor, listener: Li
         for column in columns:
             tile = frame.crop(row.start, column.start, row.stop - row.start, column.stop - column.start)
             latent = parts.restorer(tile, margin).restore(tile, kernel)
-            inner = latent[..., margin[0] : margin[0] + tile.size[0], margin[1] : margin[1] + tile.size[1]]
             weight = row.weights(kernel.shape[-2], image)[:, None] * column.weights(kernel.shape[-1], image)[None, :]
             place = (..., slice(row.start, row.stop), slice(column.start, column.stop))
-            image[place] += weight * inner
+            image[place] += weight * inner(latent, tile.size)
             total[place] += weight
             done += 1
             listener(Progress("restore", done=done, total=len(rows) * len(columns)))
