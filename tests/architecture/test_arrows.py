@@ -26,6 +26,8 @@ FLOORS = [
     ("devices", "metrics", "noise"),
     ("pipeline",),
     ("record",),
+    ("datasets",),
+    ("scores",),
     ("testing",),
     ("cli",),
 ]
