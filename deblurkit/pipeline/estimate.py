@@ -177,7 +177,7 @@ def minimise(
         with torch.autocast(image.device.type, torch.bfloat16, enabled=parts.config.run.precision == "bfloat16"):
             for step in parts.optimizer(found.attempt).steps(problem):
                 found.steps += 1
-                listener(replace(told, done=step.index + 1, total=step.total, loss=step.loss))
+                listener(replace(told, done=step.index + 1, total=step.total, loss=step.loss, latent=step.image))
                 if step.index % max(1, step.total // HISTORY) == 0 or step.index == step.total - 1:
                     loss = float(step.loss)
                     if not math.isfinite(loss):

@@ -22,6 +22,7 @@ class Progress:
         done: Steps done at this scale (tiles, when restoring).
         total: How many there will be.
         loss: The objective, a detached scalar; reading it makes an accelerator wait. ``None`` where there is none.
+        latent: The latent image (1, C, H + 2 my, W + 2 mx) that the loss is of, detached; ``None`` where there is none.
     """
 
     stage: str
@@ -31,6 +32,7 @@ class Progress:
     done: int = 0
     total: int = 1
     loss: Tensor | None = None
+    latent: Tensor | None = None
 
 
 Listener: TypeAlias = Callable[[Progress], None]
