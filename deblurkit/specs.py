@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from deblurkit.errors import ConfigError, PluginError
 from deblurkit.params import Params, fields_of, suggest
 
-Kind = Literal["image_prior", "kernel_prior", "data_term", "optimizer"]
+Kind = Literal["image_prior", "kernel_prior", "data_term", "optimizer", "executor"]
 
 
 class Offer(StrEnum):
@@ -87,7 +87,7 @@ class CommandSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentSpec(Spec):
-    """What the four kinds of components have in common.
+    """What the kinds of components have in common.
 
     Attributes:
         params: The parameter class, an empty one where there is nothing to choose.
@@ -198,6 +198,21 @@ class OptimizerSpec(ComponentSpec):
             if not isinstance(sets, list | tuple) or not sets:
                 raise TypeError(f"{subject} must be a tuple of sets of offers, not {sets!r}")
             object.__setattr__(self, side, tuple(_offers(subject, one, part.allowed) for one in sets))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec(ComponentSpec):
+    """An executor: where many independent tasks are computed. It changes no result, so no config names it.
+
+    Attributes:
+        parallel: Whether it can have more than one worker.
+        preference: Where nobody names one, the highest is taken among those that suit the number of workers.
+    """
+
+    kind: ClassVar[Kind] = "executor"
+
+    parallel: bool = True
+    preference: int = 0
 
 
 @dataclass(frozen=True)
@@ -341,5 +356,5 @@ def _offers(subject: str, offers: Collection[str], allowed: frozenset[Offer]) ->
 
 
 SPECS: dict[Kind, type[ComponentSpec]] = {
-    spec.kind: spec for spec in (ImagePriorSpec, KernelPriorSpec, DataTermSpec, OptimizerSpec)
+    spec.kind: spec for spec in (ImagePriorSpec, KernelPriorSpec, DataTermSpec, OptimizerSpec, ExecutorSpec)
 }
