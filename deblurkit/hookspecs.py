@@ -1,4 +1,4 @@
-"""The five hooks through which every component comes in, built-in or not.
+"""The six hooks through which every component comes in, built-in or not.
 
 A plugin is a module named by an entry point of the group ``deblurkit.plugins``::
 
@@ -14,7 +14,15 @@ from typing import Any
 
 import pluggy
 
-from deblurkit.specs import CommandSpec, DataTermSpec, ImagePriorSpec, KernelPriorSpec, OptimizerSpec, Spec
+from deblurkit.specs import (
+    CommandSpec,
+    DataTermSpec,
+    ExecutorSpec,
+    ImagePriorSpec,
+    KernelPriorSpec,
+    OptimizerSpec,
+    Spec,
+)
 
 PROJECT = "deblurkit"
 
@@ -157,6 +165,38 @@ def deblurkit_optimizers() -> Iterable[OptimizerSpec]:  # type: ignore[empty-bod
 
 
 @hookspec
+def deblurkit_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
+    """Yield the executors of this plugin.
+
+    A complete plugin, ``deblurkit_slurm/plugin.py``::
+
+        from dataclasses import dataclass
+
+        from deblurkit.hookspecs import hookimpl
+        from deblurkit.params import Params, param
+        from deblurkit.specs import ExecutorSpec
+
+
+        @dataclass(frozen=True, kw_only=True)
+        class SlurmParams(Params):
+            partition: str = param("", "Partition of the cluster; empty takes its default one.")
+
+
+        @hookimpl
+        def deblurkit_executors():
+            yield ExecutorSpec(
+                name="slurm",
+                summary="One job of the cluster for every task.",
+                params=SlurmParams,
+                target="deblurkit_slurm.executor:Slurm",
+            )
+
+    ``deblurkit_slurm/executor.py`` holds ``class Slurm(Executor[SlurmParams])``, built as ``Slurm(params, jobs=n)``; see
+    `deblurkit.core.executor`.
+    """
+
+
+@hookspec
 def deblurkit_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
     """Yield subcommands of ``deblurkit``.
 
@@ -183,13 +223,14 @@ HOOKS: dict[str, type[Spec]] = {
     "deblurkit_kernel_priors": KernelPriorSpec,
     "deblurkit_data_terms": DataTermSpec,
     "deblurkit_optimizers": OptimizerSpec,
+    "deblurkit_executors": ExecutorSpec,
     "deblurkit_commands": CommandSpec,
 }
 """What each hook yields."""
 
 
 def new_manager() -> Any:
-    """Return a pluggy manager that knows the five hooks and nothing else."""
+    """Return a pluggy manager that knows the six hooks and nothing else."""
     manager = pluggy.PluginManager(PROJECT)
     import deblurkit.hookspecs
 

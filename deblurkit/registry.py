@@ -165,7 +165,7 @@ class Registry:
         """Look a component up.
 
         Args:
-            kind: ``"image_prior"``, ``"kernel_prior"``, ``"data_term"`` or ``"optimizer"``.
+            kind: ``"image_prior"``, ``"kernel_prior"``, ``"data_term"``, ``"optimizer"`` or ``"executor"``.
             name: Its name.
             place: Where it was asked for, for the message.
 
@@ -270,6 +270,27 @@ class Registry:
         if not able:
             raise ConfigError("no image prior restores; name one that does, or final.name = 'none'")
         return min(able, key=lambda entry: (not entry.provider.built_in, -entry.spec.last, entry.spec.name)).spec.name
+
+    def default_executor(self, jobs: int) -> str:
+        """Return the executor to use where the user names none.
+
+        One worker needs none that could have more. Other people's are asked only if no built-in one suits.
+
+        Args:
+            jobs: Number of workers, at least 1.
+
+        Raises:
+            ConfigError: If none can have so many workers.
+        """
+        able = [entry for entry in self.entries("executor") if jobs == 1 or entry.spec.parallel]
+        if not able:
+            raise self.missing("executor", "auto", [], ["executor"])
+
+        def order(entry: Entry) -> tuple[bool, bool, int, str]:
+            spec = entry.spec
+            return not entry.provider.built_in, spec.parallel == (jobs == 1), -spec.preference, spec.name
+
+        return min(able, key=order).spec.name
 
     def _read(self, provider: Provider, point: EntryPoint) -> None:
         """Import one plugin and ask it for its descriptors; whatever goes wrong stays here."""

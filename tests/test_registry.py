@@ -17,6 +17,7 @@ def test_finds_what_every_hook_yields(read_plugins):
     assert found.names("kernel_prior") == ["closed", "given", "learned", "net", "round", "simplex"]
     assert found.names("data_term") == ["cubic", "square"]
     assert found.names("optimizer") == ["eager", "together", "turns"]
+    assert found.names("executor") == ["elsewhere", "here", "spread"]
     assert [entry.spec.name for entry in found.commands()] == ["probe"]
     assert found.find("image_prior", "gentle").provider.label == "deblurkit-good 1.0"
     assert [provider.label for provider in found.providers] == ["deblurkit 9.9", "deblurkit-good 1.0"]

@@ -37,8 +37,8 @@ class WhatType(click.ParamType):
 def list_(what: str, as_json: bool) -> None:
     """List components and recipes, or the parameters of one.
 
-    KIND is image-priors, kernel-priors, data-terms, optimizers or recipes. A NAME that several kinds have is shown for
-    each of them.
+    KIND is image-priors, kernel-priors, data-terms, optimizers, executors or recipes. A NAME that several kinds have is
+    shown for each of them.
     """
     kinds = [kind for kind in KINDS if what in ("", plural(kind))]
     entries = [entry for kind in kinds for entry in registry().entries(kind)]

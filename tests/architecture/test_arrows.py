@@ -22,7 +22,7 @@ FLOORS = [
     ("nets", "images", "kernels"),
     ("checkpoints",),
     ("core",),
-    ("image_priors", "kernel_priors", "data_terms", "optimizers", "kernel_space"),
+    ("image_priors", "kernel_priors", "data_terms", "optimizers", "executors", "kernel_space"),
     ("devices", "metrics", "noise"),
     ("pipeline",),
     ("record",),
@@ -81,7 +81,7 @@ def test_what_is_read_at_every_start_imports_nothing_heavy(room, path):
 
 
 def test_the_engine_names_no_component():
-    known = {entry.spec.name for kind in ("image_prior", "kernel_prior", "data_term", "optimizer")
+    known = {entry.spec.name for kind in ("image_prior", "kernel_prior", "data_term", "optimizer", "executor")
              for entry in registry().entries(kind)}  # fmt: skip
     assert {"dip", "fcn", "mse", "joint"} <= known
     for room, path in sources():

@@ -15,7 +15,7 @@ def test_everything_is_listed_with_its_provider(deblurkit):
     assert done.err == ""
     lines = done.out.splitlines()
     assert [line for line in lines if line and not line.startswith(" ")] == [
-        *("image-priors", "kernel-priors", "data-terms", "optimizers", "recipes")
+        *("image-priors", "kernel-priors", "data-terms", "optimizers", "executors", "recipes")
     ]
     rows = [line.split("  ") for line in lines]
     gentle = [cell.strip() for cell in next(row for row in rows if "gentle" in row) if cell.strip()]
@@ -73,7 +73,7 @@ def test_a_recipe_shows_what_it_sets(deblurkit):
 
 def test_json_is_one_document_with_everything(deblurkit):
     document = json.loads(deblurkit("list", "--json").out)
-    assert set(document) == {"image_priors", "kernel_priors", "data_terms", "optimizers", "recipes"}
+    assert set(document) == {"image_priors", "kernel_priors", "data_terms", "optimizers", "executors", "recipes"}
     for kind in KINDS:
         assert [one["name"] for one in document[f"{kind}s"]] == registry().names(kind)
     net = next(one for one in document["image_priors"] if one["name"] == "net")

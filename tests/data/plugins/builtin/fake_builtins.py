@@ -6,7 +6,7 @@ from typing import Literal
 
 from deblurkit.hookspecs import hookimpl
 from deblurkit.params import Params, param
-from deblurkit.specs import DataTermSpec, ImagePriorSpec, KernelPriorSpec, OptimizerSpec
+from deblurkit.specs import DataTermSpec, ExecutorSpec, ImagePriorSpec, KernelPriorSpec, OptimizerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +82,16 @@ def deblurkit_optimizers():
         needs_kernel=({"estimate"}, {"parameters"}),
     )
     yield OptimizerSpec(name="together", summary="Together.", params=StepsParams, target="fake_targets:Together")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadParams(Params):
+    address: str = param("", "Where the workers are.")
+    retries: int = param(2, "Attempts after the first.", min=0)
+    quick: bool = param(False, "In a hurry.")
+
+
+@hookimpl
+def deblurkit_executors():
+    yield ExecutorSpec(name="here", summary="Here.", target="fake_targets:Here", parallel=False)
+    yield ExecutorSpec(name="spread", summary="Everywhere.", params=SpreadParams, target="fake_targets:Spread")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deblurkit.hookspecs import hookimpl
 from deblurkit.params import Params, param
-from deblurkit.specs import CommandSpec, DataTermSpec, ImagePriorSpec, KernelPriorSpec, OptimizerSpec
+from deblurkit.specs import CommandSpec, DataTermSpec, ExecutorSpec, ImagePriorSpec, KernelPriorSpec, OptimizerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,14 @@ def deblurkit_optimizers():
         target="deblurkit_good.parts:Eagerr",
         needs_image=(set(),),
         needs_kernel=(set(),),
+    )
+
+
+@hookimpl
+def deblurkit_executors():
+    # preferred by far, and yet must never become the default
+    yield ExecutorSpec(
+        name="elsewhere", summary="On the moon.", target="deblurkit_good.parts:Elsewhere", preference=100
     )
 
 

@@ -1,0 +1,1 @@
+"""Where many independent tasks are computed: here, in worker processes, or on a cluster."""
