@@ -63,6 +63,9 @@ class RunParams(Params):
         max=20,
     )
     scale_ratio: float = param(2**0.5, "Ratio of the sizes of neighbouring levels.", above=1.0, max=4.0)
+    decimation: Literal["average", "stride"] = param(
+        "average", "How a coarser level is made: by averaging, or of every n-th pixel, for a whole scale_ratio n."
+    )
     starts: int | Literal["auto"] = param(
         "auto", "Starts that are always tried, the best is kept; auto: by noise.", min=1
     )
@@ -77,6 +80,13 @@ class RunParams(Params):
     precision: Literal["float32", "bfloat16"] = param("float32", "Arithmetic of the networks.")
     compile: bool = param(False, "Compile the networks before the first step.")
     threads: int = param(0, "Processor threads; 0 chooses.", min=0)
+
+    def check_together(self) -> None:
+        """Every n-th pixel needs a whole n."""
+        if self.decimation == "stride" and self.scale_ratio != round(self.scale_ratio):
+            raise ValueError(
+                f'scale_ratio: decimation = "stride" needs a whole number, such as 2, not {self.scale_ratio}'
+            )
 
 
 PLAIN: dict[str, type[Params]] = {"run": RunParams}
@@ -193,6 +203,22 @@ def layers(
     if not recipe and default_recipe == DEFAULT_RECIPE and _other_priors([*from_file, flag_layer(flags)], below):
         below = _chain(_from_recipe(CUSTOM_RECIPE, ""), ())[0]
     return below + from_file
+
+
+def layers_beside(document: Mapping[str, Any], file: Path, default_recipe: str = DEFAULT_RECIPE) -> list[Layer]:
+    """Read what sections that stand in a larger document are based on; lowest precedence first.
+
+    Args:
+        document: Sections, and ``base``: a recipe, or the path of a file, relative to this one.
+        file: The file that the document stands in.
+        default_recipe: What it stands on where it has no ``base``.
+
+    Raises:
+        ConfigError: If something cannot be read, or is based on itself, or is no section.
+    """
+    source = _Source(str(file.resolve()), str(file), os.path.abspath(file.parent), dict(document))
+    found, grounded = _chain(source, ())
+    return found if grounded else [*_chain(_from_recipe(default_recipe, ""), ())[0], *found]
 
 
 def _other_priors(above: Sequence[Layer], below: Sequence[Layer]) -> bool:

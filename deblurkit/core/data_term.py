@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from torch import Tensor, nn
 
 from deblurkit.core.observation import Observation
 from deblurkit.params import Params
+
+if TYPE_CHECKING:
+    from deblurkit.core.problem import Problem
 
 P = TypeVar("P", bound=Params)
 
@@ -31,6 +34,22 @@ class DataTerm(nn.Module, Generic[P]):
             (B,), >= 0, differentiable in ``prediction``.
         """
         raise NotImplementedError
+
+    def terms(self, problem: Problem, x: Tensor, step: int) -> dict[str, Tensor]:
+        """What the data say of a latent image, by name, each (B,); their sum enters the objective.
+
+        The default is :meth:`forward` of the re-blurred image alone. A term that compares scales overrides it: where
+        both priors took over from their coarser selves, ``problem.coarser`` is the estimation there.
+
+        Args:
+            problem: The estimation at hand, with its priors as they are.
+            x: The latent image (B, C, H + 2 my, W + 2 mx).
+            step: Number of steps done so far at this scale, from 0.
+
+        Returns:
+            ``data`` at least; ``image`` and ``kernel`` are the names of R and S.
+        """
+        return {"data": self(problem.kernel.blur(x), problem.observation, step)}
 
     def phase(self, step: int) -> int:
         """Number of the phase, from 0 and rising, at a step; values of different phases cannot be compared."""

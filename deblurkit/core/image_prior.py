@@ -68,6 +68,25 @@ class ImagePrior(nn.Module, Generic[P]):
         """Start from this latent image, (B, C, H + 2 my, W + 2 mx) (offer ``fit``)."""
         raise NotImplementedError
 
+    def take_over(self, coarser: ImagePrior[P], *, ratio: tuple[float, float], offset: tuple[float, float]) -> bool:
+        """Go on, at a finer scale, from the same prior as it was left at the scale before.
+
+        For a prior whose parameters do not hang on the grid, such as a network over coordinates: it takes them as they
+        are, or shares them, and nothing is lost by resampling an image and fitting it anew. Called once, before the
+        first step.
+
+        Args:
+            coarser: The prior of the scale before.
+            ratio: Rows and columns of this picture a row and a column of the coarser one.
+            offset: Where the first pixel of the coarser picture lies in this one: pixel (i, j) there is at
+                (ratio[0] i + offset[0], ratio[1] j + offset[1]) here. Latent images begin ``margin`` before that.
+
+        Returns:
+            Whether it did. The default does not: such priors are started by :meth:`fit` where they offer it.
+        """
+        del coarser, ratio, offset
+        return False
+
     @classmethod
     def check(cls, params: P) -> None:
         """Look once, before any picture, at what the parameters name; the default finds nothing wrong.

@@ -68,6 +68,21 @@ class KernelPrior(nn.Module, Generic[P]):
         """Start from this kernel, (B, 1, h, w) of this prior's size (offer ``fit``)."""
         raise NotImplementedError
 
+    def take_over(self, coarser: KernelPrior[P], *, ratio: float) -> bool:
+        """Go on, at a finer scale, from the same prior as it was left at the scale before.
+
+        The counterpart of ``ImagePrior.take_over``; the centre of the window is the same point at both scales.
+
+        Args:
+            coarser: The prior of the scale before.
+            ratio: Pixels of this window a pixel of the coarser one.
+
+        Returns:
+            Whether it did. The default does not: the kernel is resampled, and the prior started by :meth:`fit`.
+        """
+        del coarser, ratio
+        return False
+
     def renew(self) -> None:
         """Start anew from another draw where the start is random, as algorithm 1 of Tran et al. does in every round."""
 

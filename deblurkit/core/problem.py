@@ -27,6 +27,9 @@ class Problem:
         ways: By which of their offers the optimizer moves the two parts; empty for a part that is fixed.
         scale: Which scale of a coarse-to-fine estimation this is, from 0, the coarsest.
         scales: How many scales there are.
+        coarser: The estimation at the scale before, as far as both priors took over from their coarser selves there, or
+            ``None``. Priors that share their networks with them go on moving there too.
+        stride: The coarser picture is every so-manieth pixel of this one, from the first; 0 where it was averaged.
     """
 
     observation: Observation
@@ -36,11 +39,13 @@ class Problem:
     ways: Fit
     scale: int = 0
     scales: int = 1
+    coarser: Problem | None = None
+    stride: int = 0
 
     def loss(
         self, x: Tensor, step: int, *, image_weight: float = 1.0, kernel_weight: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective summed over the batch, and its parts by name: ``data``, ``image``, ``kernel``.
+        """The objective summed over the batch, and its parts by name: those of the data term, ``image``, ``kernel``.
 
         Args:
             x: The latent image.
@@ -49,7 +54,7 @@ class Problem:
             kernel_weight: Factor on S(k).
         """
         terms = {
-            "data": self.data(self.kernel.blur(x), self.observation, step).sum(),
+            **{name: term.sum() for name, term in self.data.terms(self, x, step).items()},
             "image": image_weight * self.image.energy(x).sum(),
             "kernel": kernel_weight * self.kernel.energy().sum(),
         }

@@ -17,14 +17,17 @@ class Joint(Optimizer[JointParams]):
     def steps(self, problem: Problem) -> Iterator[Step]:
         """Yield before every update, so that image and parts of a step are those that its loss was computed from."""
         p = self.params
+        total = p.iterations
+        if p.coarse_iterations and problem.scale < problem.scales - 1:
+            total = p.coarse_iterations
         rates = {"image": p.image_lr, "kernel": p.kernel_lr}
         parts = {"image": problem.image, "kernel": problem.kernel}
         groups = [{"params": list(part.parameters()), "name": name} for name, part in parts.items()]
         adam = torch.optim.Adam([group for group in groups if group["params"]])
-        for index in range(p.iterations):
+        for index in range(total):
             for group in adam.param_groups:
                 schedule = p.image_schedule if group["name"] == "image" else "milestones"
-                group["lr"] = scheduled(rates[group["name"]], index, p.iterations, schedule, p.milestones, p.decay)
+                group["lr"] = scheduled(rates[group["name"]], index, total, schedule, p.milestones, p.decay)
             adam.zero_grad(set_to_none=True)
             x = problem.image()
             second = p.second_phase and index >= p.second_phase
@@ -34,6 +37,6 @@ class Joint(Optimizer[JointParams]):
             # the parts are still those that the loss was computed from
             shown = {name: term.detach() for name, term in terms.items()}
             phase = problem.data.phase(index) + int(bool(second))
-            yield Step(index, p.iterations, loss.detach(), x.detach(), shown, phase)
+            yield Step(index, total, loss.detach(), x.detach(), shown, phase)
             adam.step()
             problem.image.project()

@@ -16,6 +16,7 @@ class JointParams(Params):
     """Parameters of `joint`."""
 
     iterations: int = param(300, "Number of updates.", min=1)
+    coarse_iterations: int = param(0, "Number of updates at every scale but the finest; 0: as many as there.", min=0)
     image_lr: float = param(1e-2, "Learning rate of the image prior's parameters.", above=0.0)
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
     milestones: tuple[int, ...] = param((150, 225), "Steps at which both learning rates are decayed.", min=1)

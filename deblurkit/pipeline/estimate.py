@@ -119,10 +119,13 @@ def estimate(
     found = Estimate(observation, attempt)
     generator = torch.Generator().manual_seed(seed + attempt)
     latent: Tensor | None = None
+    problem: Problem | None = None
+    stride = parts.config.run.decimation == "stride"
     for index, scale in enumerate(scales):
         ratio = scale.factor / scales[index - 1].factor if index else 1.0
+        coarser = problem
         problem = parts.problem(
-            at_scale(observation, scale.factor),
+            at_scale(observation, scale.factor, stride=stride),
             window(scale, found.kernel, ratio, automatic),
             generator,
             scale=index,
@@ -130,7 +133,7 @@ def estimate(
             attempt=attempt,
         )
         if index or start is None:
-            warm_start(problem, parts, found.kernel, latent, ratio)
+            problem = warm_start(problem, parts, found.kernel, latent, ratio, coarser, stride=stride)
         else:
             warm_start(problem, parts, start, None, scale.factor)
         if index == 0 and parts.config.run.start == "blurry" and parts.fits_image:
@@ -291,13 +294,18 @@ def polish(found: Estimate, parts: Parts, scale: Scale, automatic: bool, deadlin
             break
 
 
-def at_scale(observation: Observation, factor: float) -> Observation:
+def at_scale(observation: Observation, factor: float, *, stride: bool = False) -> Observation:
     """The observation shrunk by ``factor``; pixels are believed where everything that went into them was.
 
-    Averaging lowers the noise: n independent pixels in one have sqrt(n) times less.
+    Averaging lowers the noise: n independent pixels in one have sqrt(n) times less. With ``stride`` it is every n-th
+    pixel as it is, n = 1 / factor: detail aliases, and the noise stays.
     """
     if factor == 1.0:
         return observation
+    if stride:
+        place = (..., slice(None, None, round(1 / factor)), slice(None, None, round(1 / factor)))
+        fields = (observation.y[place], observation.mask[place], observation.saturated[place])
+        return Observation(*fields, observation.noise)
     height, width = (max(8, round(side * factor)) for side in observation.size)
     y = resample_image(observation.y, (height, width))
     mask = (resample_image(observation.mask, (height, width)) > 0.99).to(y.dtype)
@@ -319,10 +327,36 @@ def radius_of(kernel: Tensor) -> int:
     return int(places.abs().max()) if len(places) else 0
 
 
-def warm_start(problem: Problem, parts: Parts, kernel: Tensor | None, latent: Tensor | None, ratio: float) -> None:
-    """Hand kernel and image of the scale before to the new priors, as far as they can be started."""
-    if kernel is not None and parts.many_scales:
+def warm_start(
+    problem: Problem,
+    parts: Parts,
+    kernel: Tensor | None,
+    latent: Tensor | None,
+    ratio: float,
+    coarser: Problem | None = None,
+    *,
+    stride: bool = False,
+) -> Problem:
+    """Hand what was found at the scale before to the new priors, as far as they can be started.
+
+    A prior that can takes over from its coarser self; another one is fitted to the resampled kernel or image.
+
+    Returns:
+        The problem, which knows the coarser one where both priors took over.
+    """
+    image_taken = kernel_taken = False
+    if coarser is not None:
+        sides = zip(problem.observation.size, coarser.observation.size, strict=True)
+        rows, columns = (ratio, ratio) if stride else (fine / coarse for fine, coarse in sides)
+        # averaging keeps the corners of the picture in place, a stride the centre of the first pixel
+        offset = (0.0, 0.0) if stride else ((rows - 1) / 2, (columns - 1) / 2)
+        kernel_taken = problem.kernel.take_over(coarser.kernel, ratio=ratio)
+        image_taken = problem.image.take_over(coarser.image, ratio=(rows, columns), offset=offset)
+    if kernel is not None and parts.many_scales and not kernel_taken:
         problem.kernel.fit(resample_kernel(kernel, ratio, problem.kernel.size))
-    if latent is not None and parts.fits_image:
+    if latent is not None and parts.fits_image and not image_taken:
         height, width = problem.image.latent_shape[-2:]
         problem.image.fit(resample_image(latent, (height, width)))
+    if coarser is None or not (image_taken and kernel_taken):
+        return problem
+    return replace(problem, coarser=replace(coarser, coarser=None), stride=round(ratio) if stride else 0)
