@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,12 +24,13 @@ class Sample:
     Attributes:
         y: The blurry picture, (1, C, H, W) float32 in [0, 1].
         truths: Sharp pictures, each (1, C, H', W') float32 in [0, 1]: one as a rule, those along the camera's
-            trajectory for Koehler's set, none where the truth is unknown.
+            trajectory for Koehler's set (some 200: read one by one, as they are asked for), none where the truth is
+            unknown.
         kernel: (1, 1, h, w) float32, at least 0, odd sides, sum 1, for true convolution; None where there is none.
     """
 
     y: Tensor
-    truths: tuple[Tensor, ...]
+    truths: Sequence[Tensor]
     kernel: Tensor | None
 
 
