@@ -191,8 +191,8 @@ def deblurkit_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
                 target="deblurkit_slurm.executor:Slurm",
             )
 
-    ``deblurkit_slurm/executor.py`` holds ``class Slurm(Executor[SlurmParams])``, built as ``Slurm(params, jobs=n)``; see
-    `deblurkit.core.executor`.
+    ``deblurkit_slurm/executor.py`` holds ``class Slurm(Executor[SlurmParams])``, built as ``Slurm(params, jobs=8)``;
+    see `deblurkit.core.executor`.
     """
 
 
