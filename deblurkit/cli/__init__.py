@@ -47,6 +47,12 @@ COMMANDS = {
             summary="Convert published weights of a kernel space.",
             target="deblurkit.cli.import_weights:import_weights",
         ),
+        CommandSpec(
+            name="benchmark",
+            summary="Score a configuration on a data set.",
+            target="deblurkit.cli.benchmark:benchmark",
+        ),
+        CommandSpec(name="ablate", summary="Compare variants in one table.", target="deblurkit.cli.ablate:ablate"),
         CommandSpec(name="metrics", summary="Compare two pictures.", target="deblurkit.cli.metrics:metrics"),
         CommandSpec(
             name="list",

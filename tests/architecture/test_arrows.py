@@ -25,9 +25,11 @@ FLOORS = [
     ("image_priors", "kernel_priors", "data_terms", "optimizers", "executors", "kernel_space"),
     ("devices", "metrics", "noise"),
     ("pipeline",),
-    ("record",),
+    ("record", "report"),
     ("datasets",),
     ("scores",),
+    ("cells",),
+    ("benchmark", "ablation"),
     ("testing",),
     ("cli",),
 ]

@@ -1,0 +1,1 @@
+"""Ablations: a table of variants of one configuration, described by one file."""

@@ -1,0 +1,1 @@
+"""Cells: one blurry picture, one resolved configuration, one seed; carried out once, kept, tabulated."""

@@ -1,0 +1,158 @@
+"""A cell: what is to be done to one picture of a data set, and the key under which its outcome is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import deblurkit
+from deblurkit.config import AUTO, COMPONENTS, NONE, Config, Layer, Part, merge, resolve
+from deblurkit.datasets.case import Case
+from deblurkit.errors import DeblurkitError
+from deblurkit.params import fields_of
+from deblurkit.registry import Registry
+from deblurkit.specs import ImagePriorSpec, Offer
+
+Role = Literal["run", "oracle", "blurry"]
+FORMAT = 1
+"""Version of what is kept of a cell; another one makes all keys new."""
+GIVEN_KERNEL = "deconvolve"
+"""Recipe whose kernel prior takes a kernel that is given."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table.
+
+    Attributes:
+        case: The blurry picture and what is known about it.
+        role: ``run``: carry the configuration out; ``oracle``: do so with the case's true kernel; ``blurry``: take the
+            picture as it is, for comparison.
+        config: Resolved configuration as `Config.to_json` gives it; empty for ``blurry``.
+        identity: What else the outcome hangs on: versions of plugins, contents of files that the configuration names.
+        extras: Names of further scores that were asked for.
+        problem: Why it cannot even be described, or nothing.
+    """
+
+    case: Case
+    role: Role
+    config: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
+    extras: tuple[str, ...] = ()
+    problem: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Twenty hexadecimal digits: equal for two cells whose outcomes are equal, wherever their files lie."""
+        document = {
+            "format": FORMAT,
+            "case": [self.case.layout, self.case.name, self.case.fingerprint()],
+            "role": self.role,
+            "config": {section: _without(keys, self.identity, section) for section, keys in self.config.items()},
+            "identity": dict(self.identity),
+            "extras": sorted(self.extras),
+        }
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:20]
+
+    @property
+    def seed(self) -> int:
+        """Seed of its random numbers; 0 where nothing is drawn."""
+        return int(self.config["run"]["seed"]) if self.config else 0
+
+
+def run_cell(case: Case, config: Config, registry: Registry, *, given_size: bool, extras: Iterable[str] = ()) -> Cell:
+    """The cell of one case under a configuration.
+
+    Args:
+        case: The case.
+        config: The configuration.
+        registry: The components there are.
+        given_size: Whether the kernel size is that of the case's true kernel, as published methods have it.
+        extras: Names of further scores.
+
+    Returns:
+        The cell; one with a problem if the case's kernel is needed and cannot be read.
+    """
+    try:
+        size = case.kernel_size() if given_size else None
+    except DeblurkitError as error:
+        return Cell(case, "run", config.to_json(), problem=str(error))
+    if size is not None:
+        config = replace(config, run=replace(config.run, kernel_size=size))
+    return Cell(case, "run", config.to_json(), identity(config, registry), tuple(extras))
+
+
+def oracle_cell(case: Case, config: Config, registry: Registry, *, extras: Iterable[str] = ()) -> Cell:
+    """The cell of one case with its true kernel and the last step of a configuration, the same for all seeds."""
+    oracle = oracle_of(config, registry)
+    return Cell(case, "oracle", oracle.to_json(), identity(oracle, registry), tuple(extras))
+
+
+def blurry_cell(case: Case, *, extras: Iterable[str] = ()) -> Cell:
+    """The cell of one case as it is."""
+    return Cell(case, "blurry", extras=tuple(extras))
+
+
+def oracle_of(config: Config, registry: Registry) -> Config:
+    """The configuration that restores with a kernel that is given, by the same last step.
+
+    Where a configuration keeps the estimation's own image, which needs no kernel, the best restoring prior stands in.
+    """
+    image: ImagePriorSpec = registry.spec("image_prior", config.image_prior.name)
+    if config.final.name not in (AUTO, NONE):
+        last = Part(config.final.name, config.final.params)
+    elif Offer.RESTORE in image.offers and config.final.name == AUTO:
+        last = config.image_prior
+    else:
+        name = registry.default_restorer()
+        last = Part(name, registry.spec("image_prior", name).params())
+    given = resolve({}, registry=registry, recipe=GIVEN_KERNEL)
+    document = replace(given, image_prior=last, run=replace(config.run, seed=0, start="own", scales=AUTO)).to_json()
+    return resolved({**document, "optimizer": {"name": AUTO}, "final": {"name": AUTO}}, registry)
+
+
+def resolved(document: Mapping[str, Any], registry: Registry) -> Config:
+    """A configuration from what `Config.to_json` made of one.
+
+    Raises:
+        ConfigError: If it does not fit the components there are.
+    """
+    sections = {name: keys for name, keys in document.items() if isinstance(keys, Mapping)}
+    return merge([Layer("cell", sections)], registry)
+
+
+def identity(config: Config, registry: Registry) -> dict[str, str]:
+    """Versions of deblurkit and of the plugins that a configuration uses, and contents of the files that it names."""
+    found = {"deblurkit": deblurkit.__version__}
+    for section, kind in COMPONENTS.items():
+        part: Part = getattr(config, section)
+        if part.name in (AUTO, NONE):
+            continue
+        provider = registry.find(kind, part.name).provider
+        found[provider.distribution or provider.module] = provider.version
+        for one in fields_of(type(part.params)):
+            value = getattr(part.params, one.name)
+            if isinstance(value, Path) and value != Path():
+                found[f"{section}.{one.name}"] = _digest(value)
+    return found
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file's content; of a missing one its name, for the run to say what is wrong."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return str(path)
+
+
+def _without(keys: Any, identity: Mapping[str, str], section: str) -> Any:
+    """A section without the places of files whose contents are known."""
+    if not isinstance(keys, Mapping):
+        return keys
+    return {key: value for key, value in keys.items() if f"{section}.{key}" not in identity}

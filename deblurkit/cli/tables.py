@@ -1,0 +1,355 @@
+"""What `benchmark` and `ablate` have in common: options, progress, the table, the report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deblurkit.cli import console
+from deblurkit.errors import DeblurkitError, ExitCode, UsageError
+from deblurkit.registry import registry
+
+if TYPE_CHECKING:
+    from deblurkit.cells.cell import Cell
+    from deblurkit.cells.engine import Results, Tally
+    from deblurkit.cells.row import Row
+    from deblurkit.cells.store import Store
+    from deblurkit.cells.table import Shape
+    from deblurkit.config import Config
+    from deblurkit.core.executor import Executor
+    from deblurkit.datasets.case import Case
+    from deblurkit.scores import Protocol
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What the user wants to happen around the cells.
+
+    Attributes:
+        out: The run folder; ``None`` for the usual one.
+        layout: Layout of the data set, or ``auto``; empty where the study says it.
+        only: Patterns of names of pictures; empty takes all.
+        seeds: Seeds; empty for the usual ones.
+        extras: Further scores.
+        fresh: Whether finished cells are carried out anew.
+        format: How the table is printed.
+        report: HTML page to write, or ``None``.
+        dry_run: Whether to print what would be done, and stop.
+        quiet: Whether progress is left out.
+    """
+
+    out: Path | None
+    layout: str
+    only: tuple[str, ...]
+    seeds: tuple[int, ...]
+    extras: tuple[str, ...]
+    fresh: bool
+    format: str
+    report: Path | None
+    dry_run: bool
+    quiet: bool
+
+
+class Seeds(click.ParamType):
+    """Reads seeds such as ``0,1,2``."""
+
+    name = "integers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the seeds, each once."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            seeds = tuple(dict.fromkeys(int(one) for one in str(value).split(",")))
+        except ValueError:
+            seeds = (-1,)
+        if not all(0 <= one < 2**32 for one in seeds):
+            self.fail(f"{value!r} is no list of seeds; write integers from 0 on, such as 0,1,2", param, ctx)
+        return seeds
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command; they arrive as one ``options`` argument."""
+
+    @click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder.  [default: below runs/]")
+    @click.option("--layout", default="", help="Layout of the data set.  [default: found by looking]")
+    @click.option(
+        "--only", multiple=True, metavar="PATTERN", help="Pictures by name, such as 'im1_*'; may be repeated."
+    )
+    @click.option("--seeds", type=Seeds(), default=(), help="Seeds, such as 0,1,2.  [default: see above]")
+    @click.option("--score", "extras", multiple=True, metavar="NAME", help="A further score; may be repeated.")
+    @click.option("--fresh", is_flag=True, help="Carry finished cells out anew.")
+    @click.option(
+        "--format", "format_", type=click.Choice(FORMATS), default=FORMATS[0], help="How the table is printed."
+    )
+    @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with pictures and curves.")
+    @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+    @wraps(command)
+    def wrapper(
+        *args: Any,
+        out: Path | None,
+        layout: str,
+        only: tuple[str, ...],
+        seeds: tuple[int, ...],
+        extras: tuple[str, ...],
+        fresh: bool,
+        format_: str,
+        report: Path | None,
+        dry_run: bool,
+        quiet: bool,
+        **others: Any,
+    ) -> Any:
+        options = TableOptions(out, layout, only, seeds, extras, fresh, format_, report, dry_run, quiet)
+        return command(*args, options=options, **others)
+
+    return wrapper
+
+
+@dataclass(frozen=True)
+class Task:
+    """A table that is to be made.
+
+    Attributes:
+        rows: Its rows.
+        protocol: How its data set is scored.
+        shape: Its columns.
+        folder: The run folder.
+        lead: What stands above the table on the page.
+        document: What is carried out, as plain values for the page and the record.
+    """
+
+    rows: Sequence[Row]
+    protocol: Protocol
+    shape: Shape
+    folder: Path
+    lead: tuple[str, ...]
+    document: Mapping[str, Any]
+
+
+def cases_of(sources: Sequence[Path], layout: str, only: Sequence[str]) -> list[Case]:
+    """The pictures of a data set that are meant.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    from fnmatch import fnmatchcase
+
+    from deblurkit.datasets import find_cases
+
+    cases = find_cases(list(sources), layout or "auto")
+    if not only:
+        return cases
+    chosen = [case for case in cases if any(fnmatchcase(case.name, pattern) for pattern in only)]
+    if not chosen:
+        names = ", ".join(case.name for case in cases[:3])
+        raise UsageError(f"--only: no picture is called {' or '.join(only)}; they are called {names}, ...")
+    return chosen
+
+
+def make_table(task: Task, options: TableOptions, executor: Callable[[], Executor[Any]]) -> int:
+    """Carry out what is not finished, print the table, write the page.
+
+    Returns:
+        The exit code: 1 if a cell or a row failed.
+    """
+    from deblurkit.cells.engine import carry_out_all
+    from deblurkit.cells.store import Store
+    from deblurkit.scores import extra_scores
+
+    extra_scores(options.extras)
+    store = Store(task.folder)
+    if options.dry_run:
+        show_matrix(task, store, options)
+        return ExitCode.DONE
+    if options.report is not None:
+        from deblurkit.report import check_report
+
+        check_report(options.report, overwrite=True)
+    store.check()
+    cells = [cell for row in task.rows for cell in row.cells]
+    if options.fresh:
+        for cell in cells:
+            store.forget(cell)
+    teller = Teller(task, options.quiet)
+    try:
+        results = carry_out_all(cells, store, executor(), teller)
+    except KeyboardInterrupt:
+        done, total = (teller.tally.done, teller.tally.total) if teller.tally else (0, len(cells))
+        console.note(
+            f"Interrupted: {done} of {total} cells are finished and kept in {task.folder}; the same command goes on."
+        )
+        return ExitCode.INTERRUPTED
+    for text in store.damaged:
+        console.warn(text)
+    return publish(task, options, store, results)
+
+
+class Teller:
+    """Says on stderr what became of every cell that was carried out."""
+
+    def __init__(self, task: Task, quiet: bool) -> None:
+        self.quiet = quiet
+        self.protocol = task.protocol
+        self.names = {id(cell): ", ".join(row.label.values()) for row in task.rows for cell in row.cells}
+        self.tally: Tally | None = None
+        self.started = time.monotonic()
+        self.greeted = False
+
+    def __call__(self, cell: Cell, document: Mapping[str, Any], tally: Tally) -> None:
+        """Say it in one line; what was finished before is counted once."""
+        self.tally = tally
+        fresh = tally.done - tally.found
+        if fresh == 0:
+            return
+        if not self.greeted and tally.found and not self.quiet:
+            console.note(f"{tally.found} of {tally.total} cells are finished already")
+        self.greeted = True
+        where = f"{cell.case.name}, {self.names.get(id(cell), cell.role)}" + (
+            f", seed {cell.seed}" if cell.seed else ""
+        )
+        if document["status"] != "ok":
+            error = str(document["error"])
+            console.error(error if cell.case.name in error else f"{where}: {error}")
+        elif not self.quiet:
+            value = document["scores"].get(self.protocol.primary)
+            unit = next(one.unit for one in self.protocol.scores if one.name == self.protocol.primary)
+            score = "" if value is None else f"  {value:.2f} {unit}".rstrip()
+            took = f"  {document['seconds']:.1f} s" if "seconds" in document else ""
+            left = (time.monotonic() - self.started) / fresh * (tally.total - tally.done)
+            console.note(f"{where}{score}{took}  ({tally.done}/{tally.total}, {_duration(left)} left)")
+
+
+def publish(task: Task, options: TableOptions, store: Store, results: Results) -> int:
+    """Print the table, keep it in the run folder, write the page; the exit code."""
+    from deblurkit.cells.formats import FORMATS as WRITERS
+    from deblurkit.cells.page import page_of
+    from deblurkit.cells.row import conclude
+    from deblurkit.cells.table import cell_table, document_of, group_table, summary_table
+    from deblurkit.record import environment, write_text
+    from deblurkit.scores import with_extras
+
+    protocol = with_extras(task.protocol, options.extras)
+    rows = conclude(task.rows, results, protocol)
+    summary = summary_table(rows, protocol, task.shape)
+    groups = group_table(rows, protocol, task.shape.labels)
+    every = cell_table(rows, protocol, task.shape.labels)
+    tables = [summary, *([groups] if groups else [])]
+    machine = environment(registry(), "see cells")
+    document = {
+        "tables": [document_of(table) for table in tables],
+        "cells": document_of(every)["rows"],
+        **task.document,
+        "environment": machine,
+    }
+    write_text(store.folder / "table.json", json.dumps(document, indent=2, allow_nan=False) + "\n", True)
+    write_text(store.folder / "cells.csv", WRITERS["csv"](every) + "\n", True)
+    if options.format == "json":
+        console.document(document)
+    else:
+        parts = tables if options.format != "csv" else tables[:1]
+        console.result("\n\n".join(WRITERS[options.format](table) for table in parts))
+    if options.report is not None:
+        from deblurkit.report import write_report
+
+        page = page_of(
+            task.shape.title,
+            task.lead,
+            rows,
+            [*tables, every],
+            protocol,
+            store,
+            config=task.document,
+            environment=machine,
+        )
+        write_report(options.report, page, overwrite=True)
+        console.note(f"{options.report}: the report")
+    wrong = any(row.error for row in task.rows) or any(not one.ok for row in rows for one in row.scored)
+    return ExitCode.RUN_FAILED if wrong else ExitCode.DONE
+
+
+def show_matrix(task: Task, store: Store, options: TableOptions) -> None:
+    """Print the rows, how many cells each has and how many are finished, and about how long the rest will take."""
+    lines = []
+    for row in task.rows:
+        finished, seconds = 0, None
+        left = []
+        for cell in row.cells:
+            document = _found(store, cell)
+            finished += document
+            if not document:
+                left.append(cell)
+        if left and left[0].config:
+            seconds = _expected(left[0])
+        lines.append(
+            {
+                **row.label,
+                "cells": len(row.cells),
+                "finished": finished,
+                "seconds_a_cell": seconds,
+                "seconds": None if seconds is None else seconds * len(left),
+                "error": row.error,
+            }
+        )
+    if options.format == "json":
+        console.document({"rows": lines, "folder": str(task.folder), **task.document})
+        return
+    for line, row in zip(lines, task.rows, strict=True):
+        name = ", ".join(
+            f"{key} {value}" if key not in ("row", "variant") else value for key, value in row.label.items()
+        )
+        if row.error:
+            console.result(f"{name}: {row.error}")
+            continue
+        time_text = (
+            "" if line["seconds"] is None else f", about {_duration(line['seconds'])} for the rest on one worker"
+        )
+        console.result(f"{name}: {line['cells']} cells, {line['finished']} finished{time_text}")
+    console.note(f"run folder: {task.folder}")
+
+
+def _found(store: Store, cell: Cell) -> bool:
+    """Whether a cell is finished."""
+    if cell.problem:
+        return False
+    try:
+        document = store.read(cell)
+    except DeblurkitError:
+        return False
+    return document is not None and document["status"] == "ok"
+
+
+def _expected(cell: Cell) -> float | None:
+    """Seconds that a cell will take, roughly, if that can be told."""
+    from deblurkit.cells.cell import resolved
+    from deblurkit.pipeline import Parts, admitted, observe, prepare
+    from deblurkit.pipeline.cost import expect
+
+    if cell.role != "run":
+        return None
+    try:
+        parts = Parts.load(resolved(cell.config, registry()), registry())
+        frame = observe(*admitted(cell.case.load().y, None, parts))
+        return expect(frame, parts, prepare(frame, parts, registry(), scouting=False)).seconds
+    except DeblurkitError:
+        return None
+
+
+def computed_alike(config: Config) -> dict[str, Any]:
+    """Values of ``run`` that make cells the same wherever they are computed: one thread, unless it was chosen."""
+    return {} if config.run.threads else {"threads": 1}
+
+
+def _duration(seconds: float) -> str:
+    from deblurkit.cli.batch import duration
+
+    return duration(seconds)
