@@ -146,7 +146,7 @@ class ComponentCommand(click.Command):
             args: The arguments.
             lenient: Note what is wrong instead of raising it.
         """
-        words = dict(_pairs(args, {option.opts[0] for option in self.choosers}))
+        words = dict(pairs(args, {option.opts[0] for option in self.choosers}))
         if not lenient and "" in (words.get("--recipe"), words.get("--config")):
             raise ConfigError("--recipe and --config: an empty name says nothing; leave the flag out")
         peeked = Peeked(recipe=words.pop("--recipe", ""), file=words.pop("--config", ""))
@@ -203,7 +203,7 @@ class ComponentCommand(click.Command):
 
     def _check_dotted(self, args: Sequence[str], names: Mapping[str, str]) -> None:
         """Answer ``--image-prior.depht`` with the name that was meant, before Click calls it no option."""
-        for word in _before_dashes(args):
+        for word in before_dashes(args):
             found = _DOTTED.fullmatch(word)
             section = found[1].replace("-", "_") if found else ""
             if found and section in self.sections:
@@ -355,9 +355,9 @@ def _keeper(dotted: str) -> Any:
     return keep
 
 
-def _pairs(args: Sequence[str], flags: set[str]) -> Iterator[tuple[str, str]]:
+def pairs(args: Sequence[str], flags: set[str]) -> Iterator[tuple[str, str]]:
     """Yield the flags among `flags` with their values, in ``--flag value`` and ``--flag=value`` form."""
-    words = _before_dashes(args)
+    words = before_dashes(args)
     for index, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag in flags:
@@ -367,7 +367,7 @@ def _pairs(args: Sequence[str], flags: set[str]) -> Iterator[tuple[str, str]]:
                 yield flag, words[index + 1]
 
 
-def _before_dashes(args: Sequence[str]) -> list[str]:
+def before_dashes(args: Sequence[str]) -> list[str]:
     """Return the arguments before ``--``, after which nothing is an option."""
     return list(args[: args.index("--")] if "--" in args else args)
 

@@ -3,3 +3,12 @@
 
 class Net:
     pass
+
+
+class Here:
+    def __init__(self, params, *, jobs):
+        self.params, self.jobs = params, jobs
+
+
+class Spread(Here):
+    pass

@@ -7,3 +7,8 @@ class Gentle:
 
 class Eager:
     pass
+
+
+class Elsewhere:
+    def __init__(self, params, *, jobs):
+        self.params, self.jobs = params, jobs
