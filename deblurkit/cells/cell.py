@@ -112,7 +112,7 @@ def oracle_of(config: Config, registry: Registry) -> Config:
         name = registry.default_restorer()
         last = Part(name, registry.spec("image_prior", name).params())
     given = resolve({}, registry=registry, recipe=GIVEN_KERNEL)
-    document = replace(given, image_prior=last, run=replace(config.run, seed=0, start="own", scales=AUTO)).to_json()
+    document = replace(given, image_prior=last, run=replace(config.run, seed=0, start="own", scales="auto")).to_json()
     return resolved({**document, "optimizer": {"name": AUTO}, "final": {"name": AUTO}}, registry)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,13 +92,12 @@ def carry_out_all(cells: Iterable[Cell], store: Store, executor: Executor[Any], 
         tally.done += 1
         results.documents[cell.key] = document
         told(cell, document, tally)
-    with closing(executor.run(carry_out, left)) as arriving:
-        for finished in arriving:
-            cell = left[finished.index]
-            outcome: Outcome = failed(finished.error) if finished.error else finished.value
-            document = store.write(cell, outcome)
-            results.documents[cell.key] = document
-            tally.done += 1
-            tally.failed += document["status"] != "ok"
-            told(cell, document, tally)
+    for finished in executor.run(carry_out, left):
+        cell = left[finished.index]
+        outcome: Outcome = failed(finished.error) if finished.error else finished.value
+        document = store.write(cell, outcome)
+        results.documents[cell.key] = document
+        tally.done += 1
+        tally.failed += document["status"] != "ok"
+        told(cell, document, tally)
     return results

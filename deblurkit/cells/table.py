@@ -54,8 +54,8 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
 
 
 FAILURES = (
-    "Share of the cells without a result, or with one that is no better than the blurry picture, or whose squared error "
-    f"is more than {BAD_RATIO:g} times that of the oracle."
+    "Share of the cells without a result, or with one that is no better than the blurry picture, or whose squared "
+    f"error is more than {BAD_RATIO:g} times that of the oracle."
 )
 
 
@@ -131,8 +131,8 @@ def group_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[s
 
 def _primary_columns(score: Score) -> list[Column]:
     def column(key: str, word: str) -> Column:
-        better = "" if key == "sd" else score.better
-        return Column(f"{score.name}:{key}", f"{score.title} {word}", score.text, digits=score.digits, better=better)
+        name, title = f"{score.name}:{key}", f"{score.title} {word}"
+        return Column(name, title, score.text, digits=score.digits, better="" if key == "sd" else score.better)
 
     return [column("mean", "mean"), column("sd", "sd"), column("median", "median"), column("worst", "worst")]
 
