@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from deblurkit.cells.carry_out import Outcome, carry_out, failed
 from deblurkit.cells.cell import Cell
 from deblurkit.cells.store import Store
-from deblurkit.core.executor import Executor
+from deblurkit.core.executor import Executor, Finished
 from deblurkit.errors import DeblurkitError
 
 
@@ -92,12 +93,14 @@ def carry_out_all(cells: Iterable[Cell], store: Store, executor: Executor[Any], 
         tally.done += 1
         results.documents[cell.key] = document
         told(cell, document, tally)
-    for finished in executor.run(carry_out, left):
-        cell = left[finished.index]
-        outcome: Outcome = failed(finished.error) if finished.error else finished.value
-        document = store.write(cell, outcome)
-        results.documents[cell.key] = document
-        tally.done += 1
-        tally.failed += document["status"] != "ok"
-        told(cell, document, tally)
+    arriving = cast("Generator[Finished, None, None]", executor.run(carry_out, left))
+    with closing(arriving):  # whatever ends this must not leave workers behind
+        for finished in arriving:
+            cell = left[finished.index]
+            outcome: Outcome = failed(finished.error) if finished.error else finished.value
+            document = store.write(cell, outcome)
+            results.documents[cell.key] = document
+            tally.done += 1
+            tally.failed += document["status"] != "ok"
+            told(cell, document, tally)
     return results

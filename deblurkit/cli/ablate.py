@@ -14,6 +14,7 @@ from deblurkit.errors import UsageError
 from deblurkit.registry import registry
 
 
+@executor_options
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--images", multiple=True, type=click.Path(path_type=Path), help="Data set, instead of the study's own.")
@@ -21,7 +22,6 @@ from deblurkit.registry import registry
 @click.option("--device", default="", help="auto, cpu, cuda, cuda:N or mps, for all cells.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="Processor threads of a cell.  [default: 1]")
 @table_options
-@executor_options
 @click.pass_context
 def ablate(
     ctx: click.Context,

@@ -14,6 +14,7 @@ from deblurkit.config import COMPONENTS, Config
 from deblurkit.registry import registry
 
 
+@executor_options
 @click.command(cls=ComponentCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("dataset", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATASET...")
 @click.option(
@@ -23,7 +24,6 @@ from deblurkit.registry import registry
     help="Kernel size: found, given by the true kernel, or a row of each.",
 )
 @table_options
-@executor_options
 @click.pass_context
 def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: str, options: TableOptions) -> int:
     """Score a configuration on a data set.
