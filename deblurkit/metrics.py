@@ -206,6 +206,41 @@ def kernel_similarity(estimate: Tensor, truth: Tensor) -> KernelSimilarity:
     return KernelSimilarity(max(direct, rotated), direct, rotated)
 
 
+def kernel_error(estimate: Tensor, truth: Tensor) -> float:
+    """Relative error of a kernel, ``min ||estimate(. - s) - truth|| / ||truth||``.
+
+    The minimum is over all whole-pixel shifts and both orientations, as in :func:`kernel_similarity`, and comes from
+    the same cross-correlation: outside their arrays both kernels are zero, so the norms do not depend on the shift.
+    Unlike the similarity it sees a wrong scale. Both are taken as they are; kernels of sum 1 are meant.
+
+    Args:
+        estimate: ``(1, 1, h, w)``.
+        truth: ``(1, 1, h', w')``; the sizes may differ.
+
+    Returns:
+        0 for equal kernels.
+
+    Raises:
+        ValueError: An argument is no kernel.
+    """
+    require_kernel(estimate, "estimate")
+    require_kernel(truth, "truth")
+    a, b = (one[0, 0].detach().double().cpu().numpy() for one in (estimate, truth))
+    shape = [m + n - 1 for m, n in zip(a.shape, b.shape, strict=True)]
+    spectrum = fft.rfft2(b, shape)
+    fixed = np.zeros(shape)
+    fixed[: b.shape[0], : b.shape[1]] = b
+    errors = []
+    for turned in (a, a[::-1, ::-1]):
+        cross = fft.irfft2(spectrum * fft.rfft2(turned, shape).conj(), shape)
+        shift = np.unravel_index(int(np.argmax(cross)), cross.shape)
+        moving = np.zeros(shape)
+        moving[: a.shape[0], : a.shape[1]] = turned
+        # the difference itself, for one of two large sums loses half of the digits
+        errors.append(float(np.linalg.norm(np.roll(moving, (int(shift[0]), int(shift[1])), (0, 1)) - fixed)))
+    return min(errors) / float(np.linalg.norm(b))
+
+
 def _squared_differences(search: np.ndarray, target: np.ndarray, phases: int) -> np.ndarray:
     """For every shift by ``1 / phases`` px; ``search`` is ``(C, h + n, w + n)`` where the target is ``(C, h, w)``."""
     offset = target.mean()

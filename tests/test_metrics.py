@@ -99,6 +99,28 @@ def test_kernel_similarity():
     assert turned.value == turned.rotated == pytest.approx(1.0)
 
 
+def test_kernel_error_equals_the_exhaustive_search():
+    generator = torch.Generator().manual_seed(6)
+    for a_shape, b_shape in (((3, 5), (7, 5)), ((5, 5), (3, 3)), ((5, 3), (5, 3))):
+        a, b = (torch.rand(1, 1, *shape, generator=generator, dtype=torch.float64) for shape in (a_shape, b_shape))
+        a, b = a / a.sum(), b / b.sum()
+        pad = 8
+        fixed = np.pad(b[0, 0].numpy(), pad)
+        best = np.inf
+        for one in (a[0, 0].numpy(), a[0, 0].numpy()[::-1, ::-1]):
+            for dy in range(fixed.shape[0] - one.shape[0] + 1):
+                for dx in range(fixed.shape[1] - one.shape[1] + 1):
+                    moved = np.zeros_like(fixed)
+                    moved[dy : dy + one.shape[0], dx : dx + one.shape[1]] = one
+                    best = min(best, np.linalg.norm(moved - fixed))
+        assert metrics.kernel_error(a, b) == pytest.approx(best / np.linalg.norm(fixed), rel=1e-12)
+    turned = torch.nn.functional.pad(b.flip(-2, -1), (3, 1, 0, 2))
+    assert metrics.kernel_error(turned, b) == pytest.approx(0.0, abs=1e-15)
+    assert metrics.kernel_error(2.0 * b, b) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="estimate"):
+        metrics.kernel_error(b[0], b)
+
+
 def test_bad_input(picture):
     with pytest.raises(UsageError, match="60x52 with 2 channels and 60x51 with 2 channels"):
         metrics.psnr(picture, picture[..., :-1])
