@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -149,6 +149,21 @@ def write_text(path: Path, text: str, overwrite: bool) -> None:
 def lines(rows: Iterable[dict[str, float]]) -> str:
     """Rows as JSON lines."""
     return "".join(json.dumps({key: rounded(value) for key, value in row.items()}) + "\n" for row in rows)
+
+
+def loss_curve(history: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
+    """Steps, counted on from scale to scale, and the objective at them; what is no number is left out."""
+    steps: list[float] = []
+    losses: list[float] = []
+    offset, scale = 0.0, None
+    for row in history:
+        if row["scale"] != scale and steps:
+            offset = steps[-1] + 1
+        scale = row["scale"]
+        if row["loss"] is not None and math.isfinite(row["loss"]):
+            steps.append(offset + row["step"])
+            losses.append(row["loss"])
+    return steps, losses
 
 
 def rounded(value: float) -> float | None:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping
 
-from deblurkit.report.page import Column, Table
+from deblurkit.report import Column, Table
 
 Value = str | float | None
 

@@ -13,7 +13,8 @@ from deblurkit.cells.row import RowResult, Scored
 from deblurkit.cells.store import Store
 from deblurkit.datasets.case import Case, Sample
 from deblurkit.errors import DeblurkitError
-from deblurkit.report.page import Curve, Page, Picture, Plot, Table
+from deblurkit.record import loss_curve
+from deblurkit.report import Curve, Page, Picture, Plot, Table
 from deblurkit.scores import Protocol
 
 MOST_PICTURES = 64
@@ -77,7 +78,9 @@ def convergence(rows: Sequence[RowResult]) -> list[Plot]:
     if curves:
         plots.append(Plot("PSNR on the way", "step", "PSNR in dB, aligned", tuple(curves)))
     curves = [
-        Curve(name_of(row), *mean) for row in rows if (mean := _mean_curve([loss_curve(one) for one in row.scored]))
+        Curve(name_of(row), *mean)
+        for row in rows
+        if (mean := _mean_curve([loss_curve(one.document.get("history", [])) for one in row.scored]))
     ]
     if curves:
         plots.append(Plot("Objective on the way", "step", "objective", tuple(curves), log_y=_positive(curves)))
@@ -88,21 +91,6 @@ def psnr_curve(one: Scored) -> tuple[list[float], list[float]]:
     """Steps and PSNR of the first attempt of a cell."""
     rows = [row for row in one.document.get("curve", []) if row["attempt"] == 1]
     return [row["step"] for row in rows], [row["psnr"] for row in rows]
-
-
-def loss_curve(one: Scored) -> tuple[list[float], list[float]]:
-    """Steps over all scales and the objective of a cell's kept attempt."""
-    steps: list[float] = []
-    losses: list[float] = []
-    offset, scale = 0.0, None
-    for row in one.document.get("history", []):
-        if row["scale"] != scale and steps:
-            offset = steps[-1] + 1
-        scale = row["scale"]
-        if row["loss"] is not None:
-            steps.append(offset + row["step"])
-            losses.append(row["loss"])
-    return steps, losses
 
 
 def name_of(row: RowResult) -> str:
@@ -154,7 +142,7 @@ def _picture(row: RowResult, one: Scored, sample: Sample | None, protocol: Proto
     if one.failure:
         facts["failure"] = one.failure
     plots = []
-    for title, (x, y) in (("PSNR in dB", psnr_curve(one)), ("objective", loss_curve(one))):
+    for title, (x, y) in (("PSNR in dB", psnr_curve(one)), ("objective", loss_curve(document.get("history", [])))):
         if len(x) > 1:
             curve = Curve(title, tuple(x), tuple(y))
             plots.append(Plot(title, "step", title, (curve,), log_y=title == "objective" and _positive([curve])))

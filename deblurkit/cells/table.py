@@ -9,7 +9,7 @@ from typing import Any
 
 from deblurkit.cells.row import BAD_RATIO, RowResult
 from deblurkit.cells.statistics import CONFIDENCE
-from deblurkit.report.page import Column, Table
+from deblurkit.report import Column, Table
 from deblurkit.scores import Protocol, Score
 
 Value = str | float | None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deblurkit.cli import DEBUG, console
 from deblurkit.cli.options import Options
+from deblurkit.cli.page import MOST_PICTURES, Shown, page_of_runs, picture_of_run
 from deblurkit.config import DEFAULT, Config
 from deblurkit.devices import choose_device
 from deblurkit.errors import DeblurkitError, ExitCode, UsageError
@@ -29,8 +30,9 @@ from deblurkit.images import (
 from deblurkit.kernels import write_kernel
 from deblurkit.pipeline import Parts, Progress, Result, admitted, deblur, observe, prepare
 from deblurkit.pipeline.cost import expect
-from deblurkit.record import cost_document, notice, plan_document, record_files, summary, write_record
+from deblurkit.record import cost_document, environment, notice, plan_document, record_files, summary, write_record
 from deblurkit.registry import registry
+from deblurkit.report import check_report, write_report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,10 +45,12 @@ class Batch:
     Attributes:
         documents: One JSON document a picture, failed ones too.
         code: The worst exit code.
+        shown: What a report shows of them.
     """
 
     documents: list[dict[str, Any]] = field(default_factory=list)
     code: int = ExitCode.DONE
+    shown: list[Shown] = field(default_factory=list)
 
     def fail(self, source: Path, error: BaseException) -> None:
         """Note a failure and say it on stderr; the batch goes on."""
@@ -101,6 +105,8 @@ def process(paths: Sequence[Path], config: Config, options: Options) -> int:
         jobs = unfinished(jobs, parts.shows_kernel, batch)
     if jobs:
         parts.check()
+    if options.report is not None and not options.dry_run:
+        check_report(options.report, overwrite=options.overwrite or options.resume)
     if options.dry_run:
         show_plans(jobs, config, parts, options, batch)
         return batch.code
@@ -117,6 +123,10 @@ def process(paths: Sequence[Path], config: Config, options: Options) -> int:
             if interruption.asked:
                 batch.code = ExitCode.INTERRUPTED
                 break
+    if options.report is not None:
+        page = page_of_runs(batch.documents, batch.shown, config, environment(registry(), config.run.device))
+        write_report(options.report, page, overwrite=options.overwrite or options.resume)
+        console.note(f"{options.report}: the report")
     if options.json:
         console.document({"images": batch.documents})
     return batch.code
@@ -207,6 +217,8 @@ def deblur_file(
             write_kernel(job.output.kernel, job.output.kernel_picture, kernel, overwrite)
         if job.record is not None:
             write_record(job.record, result, config, registry(), overwrite=overwrite)
+    if options.report is not None and len(batch.shown) < MOST_PICTURES:
+        batch.shown.append(picture_of_run(job.source, picture, result))
     report(job, result, None if kernel is None else job.output.kernel, notes, config, options, batch)
 
 

@@ -20,6 +20,7 @@ class Options:
         overwrite: Whether existing files may be replaced.
         resume: Whether pictures whose results are all there are skipped.
         record: Folder for a record of every run, or ``None``.
+        report: HTML page to write, or ``None``.
         json: Whether stdout carries one JSON document instead of paths.
         dry_run: Whether to show the plan and stop.
         quiet: Whether progress is left out.
@@ -29,6 +30,7 @@ class Options:
     overwrite: bool
     resume: bool
     record: Path | None
+    report: Path | None
     json: bool
     dry_run: bool
     quiet: bool
@@ -50,6 +52,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path),
         help="Folder for config.json, history.jsonl and environment.json of every picture.",
     )
+    @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with pictures and kernels.")
     @click.option("--json", "json_", is_flag=True, help="Print one JSON document on stdout.")
     @click.option("--dry-run", is_flag=True, help="Print the plan and where every value comes from, and stop.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -60,12 +63,13 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         overwrite: bool,
         resume: bool,
         record: Path | None,
+        report: Path | None,
         json_: bool,
         dry_run: bool,
         quiet: bool,
         **others: Any,
     ) -> Any:
-        options = Options(out, overwrite, resume, record, json_, dry_run, quiet)
+        options = Options(out, overwrite, resume, record, report, json_, dry_run, quiet)
         return command(*args, options=options, **others)
 
     return wrapper

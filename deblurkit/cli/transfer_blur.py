@@ -126,7 +126,9 @@ def transfer_blur(
 
     place = named_device(device)
     batch = Batch()
-    options = Options(out=out, overwrite=overwrite, resume=False, record=None, json=json_, dry_run=False, quiet=False)
+    options = Options(
+        out=out, overwrite=overwrite, resume=False, record=None, report=None, json=json_, dry_run=False, quiet=False
+    )
     jobs = find_jobs(targets, options, batch, WORD)
     if not jobs and not json_:
         return batch.code
