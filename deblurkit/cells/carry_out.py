@@ -135,7 +135,7 @@ def _scores(cell: Cell, image: Tensor, sample: Sample, kernel: Tensor | None) ->
     """All scores by name; those that cannot be had are left out."""
     values = protocol_of(cell.case.layout).measure(image, sample, kernel)
     for scorer in extra_scores(cell.extras):
-        values.update(scorer.measure(image, sample, kernel))
+        values.update(scorer.measure(image, sample))
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Callable, Mapping
 
 from deblurkit.report import Column, Table
 
+WIDTH = 120
+"""Of the lines below a table; the table itself is as wide as it has to be."""
 Value = str | float | None
 
 
@@ -24,9 +27,8 @@ def plain_text(table: Table) -> str:
         return "  ".join(padded).rstrip()
 
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join(
-        [table.title, aligned(titles), rule, *map(aligned, lines), *([""] if table.notes else []), *table.notes]
-    )
+    notes = [line for note in table.notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    return "\n".join([table.title, aligned(titles), rule, *map(aligned, lines), *([""] if notes else []), *notes])
 
 
 def markdown(table: Table) -> str:

@@ -53,6 +53,7 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
     return Table(shape.title, used, tuple(lines), (*shape.notes, *definitions(used, protocol)))
 
 
+SPREAD = {"sd": "standard deviation", "median": "median", "worst": "least favourable value"}
 FAILURES = (
     "Share of the cells without a result, or with one that is no better than the blurry picture, or whose squared "
     f"error is more than {BAD_RATIO:g} times that of the oracle."
@@ -65,7 +66,7 @@ def definitions(columns: Sequence[Column], protocol: Protocol) -> list[str]:
     lines = [
         f"{score.title}: {score.text} ({'as published' if score.published else 'corrected'})"
         for score in protocol.scores
-        if score.name in shown
+        if shown & {score.name, f"{score.name}:mean"}
     ]
     return [*lines, f"failures: {FAILURES}"]
 
@@ -130,11 +131,14 @@ def group_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[s
 
 
 def _primary_columns(score: Score) -> list[Column]:
-    def column(key: str, word: str) -> Column:
-        name, title = f"{score.name}:{key}", f"{score.title} {word}"
-        return Column(name, title, score.text, digits=score.digits, better="" if key == "sd" else score.better)
+    """The mean under the score's own title, then how it is spread."""
 
-    return [column("mean", "mean"), column("sd", "sd"), column("median", "median"), column("worst", "worst")]
+    def column(key: str, title: str, text: str) -> Column:
+        better = "" if key == "sd" else score.better
+        return Column(f"{score.name}:{key}", title, text, digits=score.digits, better=better)
+
+    spread = [column(word, word, f"The same, {text}.") for word, text in SPREAD.items()]
+    return [column("mean", score.title, score.text), *spread]
 
 
 def _difference(score: Score) -> Column:

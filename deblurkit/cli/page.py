@@ -80,7 +80,7 @@ def page_of_runs(
     return Page(
         title=title,
         lead=tuple(lead),
-        tables=(Table("Pictures", columns, tuple(rows)),),
+        tables=(Table("Runs", columns, tuple(rows)),),
         pictures=tuple(shown),
         config=config.to_json(),
         environment=environment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,8 @@ def make_table(task: Task, options: TableOptions, executor: Callable[[], Executo
     from deblurkit.cells.store import Store
     from deblurkit.scores import extra_scores
 
-    extra_scores(options.extras)
+    asked = tuple(scorer.score for scorer in extra_scores(options.extras))
+    task = replace(task, protocol=replace(task.protocol, scores=(*task.protocol.scores, *asked)))
     store = Store(task.folder)
     if options.dry_run:
         show_matrix(task, store, options)
@@ -236,9 +237,8 @@ def publish(task: Task, options: TableOptions, store: Store, results: Results) -
     from deblurkit.cells.row import conclude
     from deblurkit.cells.table import cell_table, document_of, group_table, summary_table
     from deblurkit.record import environment, write_text
-    from deblurkit.scores import with_extras
 
-    protocol = with_extras(task.protocol, options.extras)
+    protocol = task.protocol
     rows = conclude(task.rows, results, protocol)
     summary = summary_table(rows, protocol, task.shape)
     groups = group_table(rows, protocol, task.shape.labels)
