@@ -25,6 +25,8 @@ from deblurkit.executors.plugin import RayParams
 PATIENCE = 5.0
 """Seconds within which the machine of an address must answer."""
 AUTO = "auto"
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""An empty frame of settings in HTTP/2; its fourth byte is its type."""
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>\[[0-9a-fA-F:]+\]|[^\s:/]+):(?P<port>\d{1,5})")
 
 
@@ -195,27 +197,39 @@ def _connect(init: Callable[..., Any], settings: dict[str, Any]) -> None:
     except Exception as error:
         if settings["address"] == "local":
             raise RunError(f"executor 'ray': no cluster can be started: {_first_line(error)}") from error
-        cause = f"executor.address: no Ray cluster at {settings['address']}: {_first_line(error)}"
-        raise RunError(f"{cause}; start one by 'ray start --head', or leave the address out") from error
+        cause = _first_line(error).rstrip(".")
+        raise RunError(
+            f"executor.address: no Ray cluster at {settings['address']} ({cause}); start one by 'ray start --head', or "
+            "leave the address out"
+        ) from error
 
 
 def _require_answer(address: str) -> None:
-    """Find within seconds that nobody is there; Ray itself would try for minutes.
+    """Find within seconds that no cluster is there; Ray itself would try for minutes.
+
+    Ray speaks gRPC, that is HTTP/2, whose server answers the first words of a client with its settings (RFC 9113, 3.4).
 
     Raises:
-        RunError: If nobody answers.
+        RunError: If nobody answers, or not so.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
         return
+    cause = "what answers there is no Ray"
     try:
-        socket.create_connection((found["host"].strip("[]"), int(found["port"])), PATIENCE).close()
+        with socket.create_connection((found["host"].strip("[]"), int(found["port"])), PATIENCE) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+                return
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
+            if connection.recv(len(_SETTINGS))[3:4] == _SETTINGS[3:4]:
+                return
     except (OSError, OverflowError) as error:
-        cause = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
-        raise RunError(
-            f"executor.address: no Ray cluster at {address} ({cause}); start one by 'ray start --head', "
-            "or leave the address out"
-        ) from error
+        silent = isinstance(error, TimeoutError)
+        cause = f"no answer within {PATIENCE:.0f} seconds" if silent else getattr(error, "strerror", "") or str(error)
+    raise RunError(
+        f"executor.address: no Ray cluster at {address} ({cause}); start one by 'ray start --head', or leave the "
+        "address out"
+    )
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ about 48 x 56 pixels. A test that fails says what is wrong and where it is docum
 
 from deblurkit.testing.contract import Contract
 from deblurkit.testing.data_term import DataTermContract
+from deblurkit.testing.executor import ExecutorContract
 from deblurkit.testing.image_prior import ImagePriorContract
 from deblurkit.testing.kernel_prior import KernelPriorContract
 from deblurkit.testing.optimizer import OptimizerContract
@@ -36,6 +37,7 @@ __all__ = [
     "SIZE",
     "Contract",
     "DataTermContract",
+    "ExecutorContract",
     "ImagePriorContract",
     "KernelPriorContract",
     "OptimizerContract",
