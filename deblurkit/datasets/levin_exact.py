@@ -96,11 +96,14 @@ def _is_other(path: Path) -> bool:
 def _read(path: Path, version: tuple[int, int, int]) -> dict[str, NDArray[np.generic]]:  # noqa: ARG001
     """All parts of an archive, checked; a file written anew is read anew."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            parts = {name: archive[name] for name in archive.files}
+        # NumPy leaves a file open that it cannot read, and takes a single array for an archive
+        with path.open("rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                parts = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise UsageError(f"{path}: does not exist; check the name.") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise UsageError(f"{path}: cannot be read, for it is damaged or no .npz archive; copy it anew.") from error
     y, x = parts.get("y16"), parts.get("x16")
     good = y is not None and x is not None and y.ndim == 4 and y.shape == x.shape and y.size > 0
