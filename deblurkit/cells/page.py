@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deblurkit.cells.row import RowResult, Scored
+from deblurkit.cells.row import RowResult, Scored, name_of
 from deblurkit.cells.store import Store
 from deblurkit.datasets.case import Case, Sample
 from deblurkit.errors import DeblurkitError
@@ -73,12 +73,12 @@ def convergence(rows: Sequence[RowResult]) -> list[Plot]:
     """How PSNR and the objective went, the mean over the cells of every row; of several attempts the first."""
     plots = []
     curves = [
-        Curve(name_of(row), *mean) for row in rows if (mean := _mean_curve([psnr_curve(one) for one in row.scored]))
+        Curve(name_of(row.row), *mean) for row in rows if (mean := _mean_curve([psnr_curve(one) for one in row.scored]))
     ]
     if curves:
         plots.append(Plot("PSNR on the way", "step", "PSNR in dB, aligned", tuple(curves)))
     curves = [
-        Curve(name_of(row), *mean)
+        Curve(name_of(row.row), *mean)
         for row in rows
         if (mean := _mean_curve([loss_curve(one.document.get("history", [])) for one in row.scored]))
     ]
@@ -91,11 +91,6 @@ def psnr_curve(one: Scored) -> tuple[list[float], list[float]]:
     """Steps and PSNR of the first attempt of a cell."""
     rows = [row for row in one.document.get("curve", []) if row["attempt"] == 1]
     return [row["step"] for row in rows], [row["psnr"] for row in rows]
-
-
-def name_of(row: RowResult) -> str:
-    """What a row is called in a legend."""
-    return ", ".join(value for value in row.row.label.values() if value)
 
 
 def picture_array(x: Tensor) -> NDArray[np.float32]:
@@ -148,7 +143,7 @@ def _picture(row: RowResult, one: Scored, sample: Sample | None, protocol: Proto
             plots.append(Plot(title, "step", title, (curve,), log_y=title == "objective" and _positive([curve])))
     notice = "The content is synthesised: details may be invented." if document.get("synthesised") else ""
     return Picture(
-        title=f"{one.cell.case.name}: {name_of(row)}" + (f", seed {one.cell.seed}" if one.cell.seed else ""),
+        title=f"{one.cell.case.name}: {name_of(row.row)}" + (f", seed {one.cell.seed}" if one.cell.seed else ""),
         before=picture_array(sample.y),
         after=after,
         truth=picture_array(sample.truths[0]) if sample.truths else None,

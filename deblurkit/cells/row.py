@@ -38,6 +38,11 @@ class Row:
     error: str = ""
 
 
+def name_of(row: Row) -> str:
+    """What a row is called in a sentence or a legend."""
+    return ", ".join(value for value in row.label.values() if value)
+
+
 @dataclass(frozen=True)
 class Scored:
     """A cell and what came of it.

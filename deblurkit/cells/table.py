@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deblurkit.cells.row import BAD_RATIO, RowResult
+from deblurkit.cells.row import BAD_RATIO, RowResult, name_of
 from deblurkit.cells.statistics import CONFIDENCE
 from deblurkit.report import Column, Table
 from deblurkit.scores import Protocol, Score
@@ -46,11 +46,13 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
         *(Column(score.name, score.title, score.text, digits=score.digits, better=score.better) for score in others),
         Column("seconds", "s", "Mean seconds a picture.", digits=2, better="lower"),
         Column("memory", "MB", "Most memory of a cell, the program included.", digits=0, better="lower"),
-        Column("error", "error", numeric=False),
     ]
     lines = [_line(row, protocol, shape.differences) for row in rows]
     used = tuple(column for column in columns if any(line.get(column.key) not in (None, "") for line in lines))
-    return Table(shape.title, used, tuple(lines), (*shape.notes, *definitions(used, protocol)))
+    wrong = [
+        f"{name_of(row.row)}: {line['failure']}" for row, line in zip(rows, lines, strict=True) if "failure" in line
+    ]
+    return Table(shape.title, used, tuple(lines), (*shape.notes, *wrong, *definitions(used, protocol)))
 
 
 SPREAD = {"sd": "standard deviation", "median": "median", "worst": "least favourable value"}
@@ -159,7 +161,7 @@ def _line(row: RowResult, protocol: Protocol, differences: bool) -> dict[str, Va
     line: dict[str, Value] = dict(row.row.label)
     line |= {f"published:{name}": value for name, value in row.row.published.items()}
     if row.row.error:
-        return {**line, "count": "failed", "error": row.row.error, "failure": row.row.error}
+        return {**line, "count": "failed", "failure": row.row.error}
     done = sum(one.ok for one in row.scored)
     line["count"] = f"{done}/{len(row.scored)}" if done < len(row.scored) else str(done)
     for name, spread in row.spreads.items():
@@ -182,7 +184,7 @@ def _line(row: RowResult, protocol: Protocol, differences: bool) -> dict[str, Va
             line["interval"] = f"{low} to {high}"
     errors = list(dict.fromkeys(str(one.document.get("error", "")) for one in row.scored if not one.ok))
     if errors:
-        line["failure"] = line["error"] = errors[0] + (f" (and {len(errors) - 1} others)" if len(errors) > 1 else "")
+        line["failure"] = errors[0] + (f" (and {len(errors) - 1} others)" if len(errors) > 1 else "")
     return line
 
 
@@ -196,6 +198,6 @@ def document_of(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "columns": [{"key": column.key, "title": column.title, "help": column.help} for column in table.columns],
-        "rows": [{key: line.get(key) for key in keys} for line in table.rows],
+        "rows": [{key: line.get(key) for key in (*keys, *({"failure"} & line.keys()))} for line in table.rows],
         "notes": list(table.notes),
     }

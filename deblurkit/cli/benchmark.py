@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from deblurkit.cli.executors import executor_of, executor_options
 from deblurkit.cli.tables import TableOptions, Task, cases_of, computed_alike, make_table, table_options
 from deblurkit.config import COMPONENTS, Config
 from deblurkit.registry import registry
+
+if TYPE_CHECKING:
+    from deblurkit.benchmark import Sizes
 
 
 @executor_options
@@ -25,7 +29,7 @@ from deblurkit.registry import registry
 )
 @table_options
 @click.pass_context
-def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: str, options: TableOptions) -> int:
+def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: Sizes, options: TableOptions) -> int:
     """Score a configuration on a data set.
 
     DATASET is a folder or a pattern; its layout is found by looking: Levin's PNG set or its exact one, Lai's,

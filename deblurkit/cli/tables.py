@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deblurkit.cli import console
-from deblurkit.errors import DeblurkitError, ExitCode, UsageError
+from deblurkit.errors import ExitCode, UsageError
 from deblurkit.registry import registry
 
 if TYPE_CHECKING:
@@ -170,13 +170,17 @@ def make_table(task: Task, options: TableOptions, executor: Callable[[], Executo
     task = replace(task, protocol=replace(task.protocol, scores=(*task.protocol.scores, *asked)))
     store = Store(task.folder)
     if options.dry_run:
-        show_matrix(task, store, options)
-        return ExitCode.DONE
+        from deblurkit.cli.matrix import show_matrix
+
+        return show_matrix(task, store, options.format)
     if options.report is not None:
         from deblurkit.report import check_report
 
         check_report(options.report, overwrite=True)
     store.check()
+    for row in task.rows:
+        if row.error:
+            console.error(f"{row.error}; the other rows are carried out")
     cells = [cell for row in task.rows for cell in row.cells]
     if options.fresh:
         for cell in cells:
@@ -199,9 +203,11 @@ class Teller:
     """Says on stderr what became of every cell that was carried out."""
 
     def __init__(self, task: Task, quiet: bool) -> None:
+        from deblurkit.cells.row import name_of
+
         self.quiet = quiet
         self.protocol = task.protocol
-        self.names = {id(cell): ", ".join(row.label.values()) for row in task.rows for cell in row.cells}
+        self.names = {id(cell): name_of(row) for row in task.rows for cell in row.cells}
         self.tally: Tally | None = None
         self.started = time.monotonic()
         self.greeted = False
@@ -275,73 +281,6 @@ def publish(task: Task, options: TableOptions, store: Store, results: Results) -
         console.note(f"{options.report}: the report")
     wrong = any(row.error for row in task.rows) or any(not one.ok for row in rows for one in row.scored)
     return ExitCode.RUN_FAILED if wrong else ExitCode.DONE
-
-
-def show_matrix(task: Task, store: Store, options: TableOptions) -> None:
-    """Print the rows, how many cells each has and how many are finished, and about how long the rest will take."""
-    lines = []
-    for row in task.rows:
-        finished, seconds = 0, None
-        left = []
-        for cell in row.cells:
-            document = _found(store, cell)
-            finished += document
-            if not document:
-                left.append(cell)
-        if left and left[0].config:
-            seconds = _expected(left[0])
-        lines.append(
-            {
-                **row.label,
-                "cells": len(row.cells),
-                "finished": finished,
-                "seconds_a_cell": seconds,
-                "seconds": None if seconds is None else seconds * len(left),
-                "error": row.error,
-            }
-        )
-    if options.format == "json":
-        console.document({"rows": lines, "folder": str(task.folder), **task.document})
-        return
-    for line, row in zip(lines, task.rows, strict=True):
-        name = ", ".join(
-            f"{key} {value}" if key not in ("row", "variant") else value for key, value in row.label.items()
-        )
-        if row.error:
-            console.result(f"{name}: {row.error}")
-            continue
-        time_text = (
-            "" if line["seconds"] is None else f", about {_duration(line['seconds'])} for the rest on one worker"
-        )
-        console.result(f"{name}: {line['cells']} cells, {line['finished']} finished{time_text}")
-    console.note(f"run folder: {task.folder}")
-
-
-def _found(store: Store, cell: Cell) -> bool:
-    """Whether a cell is finished."""
-    if cell.problem:
-        return False
-    try:
-        document = store.read(cell)
-    except DeblurkitError:
-        return False
-    return document is not None and document["status"] == "ok"
-
-
-def _expected(cell: Cell) -> float | None:
-    """Seconds that a cell will take, roughly, if that can be told."""
-    from deblurkit.cells.cell import resolved
-    from deblurkit.pipeline import Parts, admitted, observe, prepare
-    from deblurkit.pipeline.cost import expect
-
-    if cell.role != "run":
-        return None
-    try:
-        parts = Parts.load(resolved(cell.config, registry()), registry())
-        frame = observe(*admitted(cell.case.load().y, None, parts))
-        return expect(frame, parts, prepare(frame, parts, registry(), scouting=False)).seconds
-    except DeblurkitError:
-        return None
 
 
 def computed_alike(config: Config) -> dict[str, Any]:
