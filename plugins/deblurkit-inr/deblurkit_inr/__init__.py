@@ -1,0 +1,1 @@
+"""Image and kernel as networks over coordinates, for deblurkit."""
