@@ -60,6 +60,11 @@ COMMANDS = {
             target="deblurkit.cli.list:list_",
         ),
         CommandSpec(
+            name="new-plugin",
+            summary="Write the skeleton of a plugin.",
+            target="deblurkit.cli.new_plugin:new_plugin",
+        ),
+        CommandSpec(
             name="plugins", summary="List plugins, and what is wrong with them.", target="deblurkit.cli.plugins:plugins"
         ),
     )
