@@ -16,9 +16,10 @@ from torch import Tensor
 
 from deblurkit.cells.cell import Cell, resolved
 from deblurkit.cells.memory import peak_bytes, start_watching
+from deblurkit.cells.transfer import transferred
 from deblurkit.core.image_prior import inner
 from deblurkit.datasets.case import Sample
-from deblurkit.devices import choose_device
+from deblurkit.devices import choose_device, set_threads
 from deblurkit.errors import DeblurkitError, RunError, UsageError
 from deblurkit.metrics import align
 from deblurkit.pipeline import Progress, deblur
@@ -58,6 +59,8 @@ def carry_out(cell: Cell, slot: int = 0) -> Outcome:
         KeyboardInterrupt: Ctrl-C was pressed; what was reached so far is no outcome.
     """
     try:
+        if cell.role == "transfer":
+            return _reblurred(cell, slot)
         return _deblurred(cell, slot) if cell.config else _untouched(cell)
     except MemoryError:
         return failed("out of memory; give a smaller --crop or smaller pictures")
@@ -76,6 +79,28 @@ def _untouched(cell: Cell) -> Outcome:
     """Score the blurry picture."""
     sample = cell.case.load()
     return Outcome({"status": "ok", "scores": _scores(cell, sample.y, sample, None)}, _plain(sample.y))
+
+
+def _reblurred(cell: Cell, slot: int) -> Outcome:
+    """Blur a sharp picture as another pair is, and score."""
+    sample = cell.case.load()
+    run = cell.config["run"]
+    device = choose_device(shared_out(run["device"], slot))
+    threads = set_threads(run["threads"], sample.y.numel())
+    start_watching(device)
+    started = time.monotonic()
+    result = transferred(cell, sample, device)
+    seconds = time.monotonic() - started
+    document = {
+        "status": "ok",
+        "scores": _scores(cell, result.image, sample, result.kernel),
+        "seconds": round(seconds, 3),
+        "memory_bytes": peak_bytes(device),
+        "device": str(device),
+        "threads": threads,
+    }
+    kernel = None if result.kernel is None else result.kernel[0, 0].float().numpy()
+    return Outcome(document, _plain(result.image), kernel)
 
 
 def _deblurred(cell: Cell, slot: int) -> Outcome:
@@ -124,7 +149,7 @@ def _with_kernel(cell: Cell, sample: Sample, folder: Path) -> dict[str, Any]:
     document: dict[str, Any] = {**cell.config}
     if cell.role == "oracle":
         if sample.kernel is None:
-            raise UsageError(f"{cell.case.name}: has no true kernel, and so no oracle; leave it out by --no-oracle")
+            raise UsageError(f"{cell.case.name}: has no true kernel, and so no oracle")
         path = folder / "true.npy"
         np.save(path, sample.kernel[0, 0].double().numpy())
         document["kernel_prior"] = {**document["kernel_prior"], "file": path}

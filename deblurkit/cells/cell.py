@@ -18,7 +18,7 @@ from deblurkit.params import fields_of
 from deblurkit.registry import Registry
 from deblurkit.specs import ImagePriorSpec, Offer
 
-Role = Literal["run", "oracle", "blurry"]
+Role = Literal["run", "oracle", "blurry", "transfer"]
 FORMAT = 1
 """Version of what is kept of a cell; another one makes all keys new."""
 GIVEN_KERNEL = "deconvolve"
@@ -32,8 +32,9 @@ class Cell:
     Attributes:
         case: The blurry picture and what is known about it.
         role: ``run``: carry the configuration out; ``oracle``: do so with the case's true kernel; ``blurry``: take the
-            picture as it is, for comparison.
-        config: Resolved configuration as `Config.to_json` gives it; empty for ``blurry``.
+            picture as it is, for comparison; ``transfer``: give the blur of one pair to another, see `transfer`.
+        config: Resolved configuration as `Config.to_json` gives it, or the part of it that counts; empty for
+            ``blurry``.
         identity: What else the outcome hangs on: versions of plugins, contents of files that the configuration names.
         extras: Names of further scores that were asked for.
         problem: Why it cannot even be described, or nothing.
@@ -126,10 +127,11 @@ def resolved(document: Mapping[str, Any], registry: Registry) -> Config:
     return merge([Layer("cell", sections)], registry)
 
 
-def identity(config: Config, registry: Registry) -> dict[str, str]:
-    """Versions of deblurkit and of the plugins that a configuration uses, and contents of the files that it names."""
+def identity(config: Config, registry: Registry, sections: Iterable[str] = tuple(COMPONENTS)) -> dict[str, str]:
+    """Versions of deblurkit and of the plugins that sections use, and contents of the files that they name."""
     found = {"deblurkit": deblurkit.__version__}
-    for section, kind in COMPONENTS.items():
+    for section in sections:
+        kind = COMPONENTS[section]
         part: Part = getattr(config, section)
         if part.name in (AUTO, NONE):
             continue

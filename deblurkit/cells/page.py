@@ -133,7 +133,8 @@ def _picture(row: RowResult, one: Scored, sample: Sample | None, protocol: Proto
     facts["seconds"] = f"{document['seconds']:.2f}"
     if document.get("kernel_size"):
         facts["kernel"] = f"{document['kernel_size']} px"
-    facts["quality"] = "; ".join([document["quality"]["flag"], *document["quality"]["reasons"]])
+    if "quality" in document:
+        facts["quality"] = "; ".join([document["quality"]["flag"], *document["quality"]["reasons"]])
     if one.failure:
         facts["failure"] = one.failure
     plots = []

@@ -115,7 +115,7 @@ class References:
     @classmethod
     def among(cls, rows: Sequence[Row], results: Results) -> References:
         """Collect them from the rows' cells."""
-        found: dict[str, dict[str, Mapping[str, float]]] = {"oracle": {}, "blurry": {}, "run": {}}
+        found: dict[str, dict[str, Mapping[str, float]]] = defaultdict(dict)
         for row in rows:
             for cell in row.cells:
                 document = results.of(cell)

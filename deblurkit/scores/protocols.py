@@ -7,6 +7,7 @@ from dataclasses import replace
 from deblurkit.errors import UsageError
 from deblurkit.scores.kohler import judge_kohler
 from deblurkit.scores.pictures import judge_lai, judge_levin, judge_pairs
+from deblurkit.scores.reblur import PSNR_REBLUR, SSIM_REBLUR, judge_reblur
 from deblurkit.scores.score import KERNEL_ERROR, KERNEL_SIMILARITY, Protocol, Score
 
 _ALIGNED = (
@@ -164,6 +165,7 @@ _PROTOCOLS = {
         Protocol("lai", "psnr-y", _LAI, judge_lai),
         Protocol("kohler", "psnr-kohler", _KOHLER, judge_kohler),
         Protocol("pairs", "psnr", _PAIRS, judge_pairs),
+        Protocol("reblur", "psnr-reblur", (PSNR_REBLUR, SSIM_REBLUR, *_KERNEL), judge_reblur),
     )
 }
 
