@@ -133,8 +133,8 @@ class ExecutorContract(Contract):
     def test_work_that_cannot_be_sent_is_refused(self) -> None:
         """Before any task is given to anybody."""
         self.need_workers()
+        nothing: Any = _iter_of_nothing()
         with pytest.raises(RunError, match="the work cannot be sent to a worker"):
-            nothing: Any = _iter_of_nothing()
             list(self.start(partial(trials.linger, nothing), [0]))
 
 
