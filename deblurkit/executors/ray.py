@@ -34,8 +34,9 @@ class Ray(Executor[RayParams]):
     """Compute the tasks on a Ray cluster.
 
     Files that the tasks name by their paths must be visible under the same paths on all its machines, where deblurkit
-    and the plugins in use must be installed in the same versions. Where the cluster has GPUs, each task takes an equal
-    share of them, and Ray shows it only that: its slot is then 0.
+    and the plugins in use must be installed in the same versions. A cluster that asks for a token finds it as Ray does,
+    in ``RAY_AUTH_TOKEN`` with ``RAY_AUTH_MODE=token``. Where the cluster has GPUs, each task takes an equal share of
+    them, and Ray shows it only that: its slot is then 0.
 
     Raises:
         UsageError: If Ray is not installed, or the address is none.
@@ -197,10 +198,12 @@ def _connect(init: Callable[..., Any], settings: dict[str, Any]) -> None:
     except Exception as error:
         if settings["address"] == "local":
             raise RunError(f"executor 'ray': no cluster can be started: {_first_line(error)}") from error
-        cause = _first_line(error).rstrip(".")
+        address, cause = settings["address"], _first_line(error).rstrip(".")
+        if address == AUTO:
+            raise RunError(_absence(address, cause)) from error
         raise RunError(
-            f"executor.address: no Ray cluster at {settings['address']} ({cause}); start one by 'ray start --head', or "
-            "leave the address out"
+            f"executor.address: the Ray cluster at {address} takes no connection ({cause}); it must have this version "
+            "of Ray, and a token if it asks for one (RAY_AUTH_MODE=token and RAY_AUTH_TOKEN)"
         ) from error
 
 
@@ -226,10 +229,12 @@ def _require_answer(address: str) -> None:
     except (OSError, OverflowError) as error:
         silent = isinstance(error, TimeoutError)
         cause = f"no answer within {PATIENCE:.0f} seconds" if silent else getattr(error, "strerror", "") or str(error)
-    raise RunError(
-        f"executor.address: no Ray cluster at {address} ({cause}); start one by 'ray start --head', or leave the "
-        "address out"
-    )
+    raise RunError(_absence(address, cause))
+
+
+def _absence(address: str, cause: str) -> str:
+    cure = "start one by 'ray start --head', or leave the address out"
+    return f"executor.address: no Ray cluster at {address} ({cause}); {cure}"
 
 
 @contextlib.contextmanager

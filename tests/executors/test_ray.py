@@ -118,6 +118,18 @@ def test_an_address_where_nobody_is(address, monkeypatch):
         list(Ray(RayParams(address=address.format(port=port))).run(trials.double, [1]))
 
 
+def test_a_cluster_that_refuses_us_is_not_said_to_be_absent():
+    def refuse(**settings):
+        raise ConnectionError("Failed to connect.\nlong words")
+
+    with pytest.raises(RunError, match=r"at h:1 takes no connection \(Failed to connect\); .*RAY_AUTH_TOKEN\)$"):
+        room._connect(refuse, {"address": "h:1"})
+    with pytest.raises(RunError, match=r"no Ray cluster at auto \(Failed to connect\); start one"):
+        room._connect(refuse, {"address": "auto"})
+    with pytest.raises(RunError, match=r"executor 'ray': no cluster can be started: Failed to connect\."):
+        room._connect(refuse, {"address": "local"})
+
+
 @pytest.mark.parametrize("address", ["the moon", "host", "host:", "host:port", "http://host:1", "ray://host"])
 def test_an_address_that_is_none(address):
     with pytest.raises(UsageError, match=r"executor.address: must be auto, HOST:PORT, ray://HOST:PORT or empty, not "):
