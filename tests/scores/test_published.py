@@ -51,7 +51,8 @@ def test_the_blurry_row(known):
     assert plain < statistics.mean(found.values()) - 1.0
 
 
-def test_a_plain_deconvolution(program, known, name="im1_kernel3"):
+def test_a_plain_deconvolution(program, known):
+    name = "im1_kernel3"
     (png,) = (case.load() for case in find_cases(DATA, "levin") if case.name == name)
     (exact,) = (case.load() for case in find_cases(DATA, "levin-exact") if case.name == name)
     measure = protocol_of("levin").measure
@@ -63,9 +64,17 @@ def test_a_plain_deconvolution(program, known, name="im1_kernel3"):
     assert measure(image, png, None)["psnr-aligned"] == pytest.approx(theirs["psnr_vs_png_gt"], abs=0.006)
 
 
-def test_levins_own_errors(program, known, name="im1_kernel5"):
+@pytest.mark.parametrize(
+    ("name", "steps", "tolerance"),
+    [
+        ("im1_kernel5", 20, 5e-3),
+        *(pytest.param(name, 200, 1e-4, marks=pytest.mark.slow) for name in ("im1_kernel4", "im2_kernel7")),
+    ],
+)
+def test_levins_own_errors(program, known, monkeypatch, name, steps, tolerance):
     """Their solver, written anew, leads to their squared errors: crop, shifts, interpolation and truth are theirs."""
+    monkeypatch.setattr(program, "STEPS", steps)
     (exact,) = (case.load() for case in find_cases(DATA, "levin-exact") if case.name == name)
     values = protocol_of("levin-exact").measure(program.sparse(exact.y, exact.kernel), exact, None)
     theirs = known["levin_ssd_true_kernel"][int(name[2]) - 1][int(name[-1]) - 1]
-    assert values["ssd"] == pytest.approx(theirs, rel=0.003)
+    assert values["ssd"] == pytest.approx(theirs, rel=tolerance)
