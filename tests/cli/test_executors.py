@@ -142,7 +142,7 @@ class TestStandIns:
 @pytest.mark.usefixtures("use_plugins")
 def test_a_broken_plugin_is_named(use_plugins):
     use_plugins("builtin", "broken")
-    with pytest.raises(PluginError, match="no executor 'moon'.*deblurkit-broken"):
+    with pytest.raises(PluginError, match=r"no executor 'moon'.*deblurkit-broken"):
         call(plain, "--executor", "moon")
 
 
