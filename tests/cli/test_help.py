@@ -280,7 +280,7 @@ def test_completion_of_values():
     assert completions("probe", "--image-prior", "net", "--image-prior.start", incomplete="g") == ["grid"]
     assert completions("probe", "--kernel-size") == ["auto"]
     assert completions("probe", "--precision") == ["float32", "bfloat16"]
-    assert completions("list", incomplete="s") == ["sparse", "simplex", "square"]
+    assert completions("list", incomplete="s") == ["sparse", "simplex", "square", "spread"]
 
 
 def test_main_returns_instead_of_exiting():
