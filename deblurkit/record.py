@@ -151,8 +151,8 @@ def lines(rows: Iterable[dict[str, float]]) -> str:
     return "".join(json.dumps({key: rounded(value) for key, value in row.items()}) + "\n" for row in rows)
 
 
-def loss_curve(history: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Steps, counted on from scale to scale, and the objective at them; what is no number is left out."""
+def loss_curve(history: Sequence[Mapping[str, Any]], term: str = "loss") -> tuple[list[float], list[float]]:
+    """Steps, counted on from scale to scale, and the objective or one of its terms; what is no number is left out."""
     steps: list[float] = []
     losses: list[float] = []
     offset, scale = 0.0, None
@@ -160,9 +160,10 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[
         if row["scale"] != scale and steps:
             offset = steps[-1] + 1
         scale = row["scale"]
-        if row["loss"] is not None and math.isfinite(row["loss"]):
+        value = row.get(term)
+        if value is not None and math.isfinite(value):
             steps.append(offset + row["step"])
-            losses.append(row["loss"])
+            losses.append(value)
     return steps, losses
 
 

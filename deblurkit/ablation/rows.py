@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from deblurkit.ablation.study import Study, Variant
-from deblurkit.cells.cell import run_cell
+from deblurkit.cells.cell import blurry_cell, run_cell
+from deblurkit.cells.code import CodeParams
+from deblurkit.cells.made import made_cases
 from deblurkit.cells.references import reference_rows
 from deblurkit.cells.row import Row
+from deblurkit.cells.transfer import TransferCase, reblur_cases, transfer_cases, transfer_cell
 from deblurkit.config import COMPONENTS, Config, merge
+from deblurkit.datasets import find_cases
 from deblurkit.datasets.case import Case
 from deblurkit.errors import ConfigError
-from deblurkit.params import text_of
+from deblurkit.params import Plain, parse, plain, text_of
 from deblurkit.registry import Registry
 
 NAME = "variant"
 
 
-def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any]) -> list[Config | str]:
-    """The configuration of every variant, or the sentence that says why it makes no sense.
+@dataclass(frozen=True)
+class Resolved:
+    """A variant that makes sense.
+
+    Attributes:
+        config: Its configuration.
+        code: How the blur of a pair is found; ``None`` where the task is to deblur.
+    """
+
+    config: Config
+    code: CodeParams | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {**self.config.to_json(), **({} if self.code is None else {"code": plain(self.code)})}
+
+    def values(self) -> dict[str, Plain]:
+        """All values by dotted key."""
+        code = {} if self.code is None else plain(self.code)
+        return {**self.config.values(), **{f"code.{key}": value for key, value in code.items()}}
+
+
+def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any]) -> list[Resolved | str]:
+    """Every variant, or the sentence that says why it makes no sense.
 
     Args:
         study: The study.
@@ -31,11 +58,14 @@ def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any])
         ConfigError: If all of them are wrong.
         PluginError: If a broken plugin may have provided what is missing.
     """
-    found: list[Config | str] = []
+    found: list[Resolved | str] = []
     for variant in study.variants:
         try:
             config = merge(variant.stack, registry)
-            found.append(replace(config, run=replace(config.run, **flags)))
+            code = None
+            if study.task != "deblur":
+                code = parse(CodeParams, variant.code, subject="code", place=variant.stack[-2].origin)
+            found.append(Resolved(replace(config, run=replace(config.run, **flags)), code))
         except ConfigError as error:
             found.append(str(error))
     if all(isinstance(one, str) for one in found):
@@ -43,41 +73,101 @@ def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any])
     return found
 
 
+def study_cases(study: Study, sources: Sequence[Path]) -> list[Case]:
+    """The pictures of a study, or the pairs that its blurs are taken from and given to.
+
+    Args:
+        study: The study.
+        sources: A data set; sharp pictures where the study makes pairs of them.
+
+    Raises:
+        UsageError: If there are none, or something is missing.
+    """
+    if study.blur is None:
+        cases = find_cases(list(sources), study.layout)
+        return cases if study.task == "deblur" else [*reblur_cases(cases)]
+    made = made_cases(sources, study.blur)
+    if study.task == "transfer":
+        return [*transfer_cases(made)]
+    return [*reblur_cases([case for cases in made.values() for case in cases])]
+
+
 def ablation_rows(
     study: Study,
-    configs: Sequence[Config | str],
+    resolved: Sequence[Resolved | str],
     cases: Sequence[Case],
     registry: Registry,
     *,
     extras: Sequence[str] = (),
 ) -> list[Row]:
-    """All rows: the variants, then the oracle of the first one where true kernels are known, then the blurry pictures.
+    """All rows: the variants, then others' published ones, then what they are measured against.
 
-    A row is told from the others by its name, by the grid, and by the settings that vary among the variants.
+    That is the oracle of the first one where true kernels are known, and the blurry pictures; where blur is given, the
+    sharp pictures as they are. A row is told from the others by its name, by the grid, and by the settings that vary
+    among the variants.
     """
-    labels = varying(study.variants, configs)
+    labels = varying(study.variants, [{} if isinstance(one, str) else one.values() for one in resolved])
     rows = []
-    for variant, config, label in zip(study.variants, configs, labels, strict=True):
-        if isinstance(config, str):
-            rows.append(Row(label, (), error=config, published=variant.published))
-            continue
-        seeded = [replace(config, run=replace(config.run, seed=seed)) for seed in study.seeds]
-        cells = tuple(
-            run_cell(case, one, registry, given_size=study.size == "given", extras=extras)
+    for variant, one, label in zip(study.variants, resolved, labels, strict=True):
+        if isinstance(one, str):
+            rows.append(Row(label, (), error=one, published=variant.published))
+        elif study.task == "deblur":
+            rows.append(_deblurring(study, variant, one.config, label, cases, registry, extras))
+        else:
+            rows.append(_transferring(variant, one, label, cases, registry, extras))
+    rows += [Row({NAME: one.name}, (), reference=True, published=one.scores) for one in study.published]
+    if study.task != "deblur":
+        untouched = tuple(blurry_cell(case, extras=extras) for case in cases)
+        return [*rows, Row({NAME: "untouched (sharp)"}, untouched, reference=True)]
+    first = next(one for one in resolved if isinstance(one, Resolved))
+    return [*rows, *reference_rows(first.config, cases, registry, NAME, extras=extras)]
+
+
+def _deblurring(
+    study: Study,
+    variant: Variant,
+    config: Config,
+    label: Mapping[str, str],
+    cases: Sequence[Case],
+    registry: Registry,
+    extras: Sequence[str],
+) -> Row:
+    seeded = [replace(config, run=replace(config.run, seed=seed)) for seed in study.seeds]
+    given = study.size == "given"
+    cells = (run_cell(case, one, registry, given_size=given, extras=extras) for case in cases for one in seeded)
+    return Row(label, tuple(cells), published=variant.published)
+
+
+def _transferring(
+    variant: Variant,
+    one: Resolved,
+    label: Mapping[str, str],
+    cases: Sequence[Case],
+    registry: Registry,
+    extras: Sequence[str],
+) -> Row:
+    """The row of a variant that judges a space; nothing is drawn at random, so seeds make no difference."""
+    code = one.code or CodeParams()
+    try:
+        cells = [
+            transfer_cell(case, one.config, code, registry, extras=extras)
             for case in cases
-            for one in seeded
-        )
-        rows.append(Row(label, cells, published=variant.published))
-    first = next(config for config in configs if isinstance(config, Config))
-    return [*rows, *reference_rows(first, cases, registry, NAME, extras=extras)]
+            if isinstance(case, TransferCase)
+        ]
+    except ConfigError as error:
+        return Row(label, (), error=str(error), published=variant.published)
+    return Row(label, tuple(cells), published=variant.published)
 
 
-def varying(variants: Sequence[Variant], configs: Sequence[Config | str]) -> list[dict[str, str]]:
+def varying(variants: Sequence[Variant], values: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """What tells every row from the others: its name, then the settings of which the rows have several values.
 
     A parameter that only some rows have, because they name another component, counts if those rows differ in it.
+
+    Args:
+        variants: The variants.
+        values: All their values by dotted key; none of a variant that makes no sense.
     """
-    values = [config.values() if isinstance(config, Config) else {} for config in configs]
     keys = list(dict.fromkeys(key for one in values for key in one))
     names = {section: {one.get(f"{section}.name") for one in values if one} for section in COMPONENTS}
     shown = [
@@ -85,7 +175,7 @@ def varying(variants: Sequence[Variant], configs: Sequence[Config | str]) -> lis
         for key in keys
         if len({repr(one[key]) for one in values if key in one}) > 1 and not _follows(key, names, values)
     ]
-    point_keys = {key for variant in variants for key in variant.point}
+    point_keys = list(dict.fromkeys(key for variant in variants for key in variant.point))
     labels = []
     for variant, one in zip(variants, values, strict=True):
         label = {NAME: variant.name}

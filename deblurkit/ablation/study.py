@@ -4,32 +4,55 @@ A study is a TOML file. ``base`` is a recipe or a path; plain sections (``[image
 variants. Each ``[[variant]]`` has a ``name``, keys that differ, and may have a ``base`` of its own and ``published``
 values by name of the score. ``[grid]`` lists values by dotted key; they are crossed with every variant, or, with
 ``mode = "one-at-a-time"``, tried one by one. ``[reduced]`` is a size that a laptop can run: other ``images``, ``cases``
-and ``seeds``, and sections that are laid over the common ones; a variant may have a ``reduced`` table too.
+and ``seeds``, the names of the ``variants`` that it has, and sections that are laid over the common ones; a variant may
+have a ``reduced`` table too.
+
+``task = "deblur"`` is the usual one. ``reblur`` and ``transfer`` judge a kernel space instead, by what it makes of a
+pair of a sharp and a blurry picture: on the sharp picture itself, or on that of another pair of the same blur. Pairs
+are those of a data set, or made of sharp pictures and kernels as ``[blur]`` says; ``[code]`` says how a blur is found.
+
+``[[published]]`` tables, a ``name`` and ``scores``, are rows of others' results that nothing here is run for.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from deblurkit.ablation.document import (
+    numbers,
+    require_known,
+    sections,
+    seeds,
+    strings,
+    table_at,
+    text_at,
+    word,
+)
+from deblurkit.cells.code import BlurParams
 from deblurkit.config import COMPONENTS, PLAIN, Layer, layers_beside, read_document
 from deblurkit.errors import ConfigError
-from deblurkit.params import at, suggest
+from deblurkit.params import at, parse, suggest
 
 Mode = Literal["crossed", "one-at-a-time"]
 Size = Literal["auto", "given"]
+Task = Literal["deblur", "reblur", "transfer"]
 MODES = ("crossed", "one-at-a-time")
 SIZES = ("auto", "given")
+TASKS = ("deblur", "reblur", "transfer")
 SECTIONS = (*COMPONENTS, *PLAIN)
-_TEXTS = ("summary", "reproduces", "cost", "layout", "mode", "size")
+CODE = "code"
+PARTS = (*SECTIONS, CODE)
+"""What may differ from variant to variant."""
+_TEXTS = ("summary", "reproduces", "cost", "layout", "mode", "size", "task")
 _LISTS = ("images", "cases", "seeds")
-_TABLES = ("variant", "grid", "reduced")
-_TOP = ("base", *_TEXTS, *_LISTS, *_TABLES, *SECTIONS)
-_REDUCED = ("images", "cases", "seeds", *SECTIONS)
-_VARIANT = ("name", "base", "published", "reduced", *SECTIONS)
+_TABLES = ("variant", "published", "grid", "reduced", "blur")
+_TOP = ("base", *_TEXTS, *_LISTS, *_TABLES, *PARTS)
+_REDUCED = (*_LISTS, "variants", *PARTS)
+_VARIANT = ("name", "base", "published", "reduced", *PARTS)
 
 
 @dataclass(frozen=True)
@@ -41,12 +64,27 @@ class Variant:
         point: Values of the grid at this line, by dotted key.
         stack: Configuration layers, lowest first.
         published: Published values by name of the score.
+        code: How the blur of a pair is found, where the task is not to deblur: raw values of `CodeParams`.
     """
 
     name: str
     point: Mapping[str, object]
     stack: tuple[Layer, ...]
     published: Mapping[str, float]
+    code: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of somebody else's results.
+
+    Attributes:
+        name: Its name.
+        scores: Published values by name of the score.
+    """
+
+    name: str
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -58,24 +96,30 @@ class Study:
         summary: What it is about.
         reproduces: Which published table it is, or nothing.
         cost: What it takes, in words.
+        task: What is done to every picture.
         images: Paths and patterns, those of the file relative to its folder.
+        blur: How pairs are made of sharp pictures; ``None`` where ``images`` is a data set.
         layout: Name of the data set's layout, or ``auto``.
         cases: Patterns of names; empty takes all.
         seeds: The seeds.
         size: Whether the kernel size is found, or given by the true kernel.
         variants: The lines.
+        published: Rows of others.
     """
 
     file: Path
     summary: str
     reproduces: str
     cost: str
+    task: Task
     images: tuple[Path, ...]
+    blur: BlurParams | None
     layout: str
     cases: tuple[str, ...]
     seeds: tuple[int, ...]
     size: Size
     variants: tuple[Variant, ...]
+    published: tuple[Published, ...]
 
 
 def read_study(file: Path, *, reduced: bool = False) -> Study:
@@ -91,33 +135,92 @@ def read_study(file: Path, *, reduced: bool = False) -> Study:
     """
     document = read_document(file)
     place = str(file)
-    _known(document, _TOP, "", place)
-    small = _table(document, "reduced", place) if reduced else {}
+    require_known(document, _TOP, "", place)
+    small = table_at(document, "reduced", place) if reduced else {}
     if reduced and not small:
         raise ConfigError(
             f"reduced: the study has no reduced size; add a [reduced] table, or leave --reduced out{at(place)}"
         )
-    _known(small, _REDUCED, "reduced.", place)
+    require_known(small, _REDUCED, "reduced.", place)
     lists = {key: small.get(key, document.get(key, [])) for key in _LISTS}
-    texts = {key: _text(document, key, place) for key in _TEXTS}
-    variants = tuple(
-        _variants(document, small, file, mode=_word(texts["mode"] or MODES[0], "mode", MODES, place), reduced=reduced)
-    )
+    texts = {key: text_at(document, key, place) for key in _TEXTS}
+    mode = word(texts["mode"], "mode", MODES, place)
+    task = cast(Task, word(texts["task"], "task", TASKS, place))
+    variants = _chosen(tuple(_variants(document, small, file, mode=mode, reduced=reduced)), small, place)
     names = [(one.name, tuple(one.point.items())) for one in variants]
     if len(set(map(repr, names))) < len(names):
         raise ConfigError(f"variant: two variants have one name; name them apart{at(place)}")
-    return Study(
+    study = Study(
         file=file,
         summary=texts["summary"],
         reproduces=texts["reproduces"],
         cost=texts["cost"],
-        images=tuple(file.parent / one for one in _strings(lists["images"], "images", place)),
+        task=task,
+        images=tuple(file.parent / one for one in strings(lists["images"], "images", place)),
+        blur=_blur(document, file),
         layout=texts["layout"] or "auto",
-        cases=tuple(_strings(lists["cases"], "cases", place)),
-        seeds=_seeds(lists["seeds"], place),
-        size="given" if _word(texts["size"] or SIZES[0], "size", SIZES, place) == "given" else "auto",
+        cases=tuple(strings(lists["cases"], "cases", place)),
+        seeds=seeds(lists["seeds"], place),
+        size=cast(Size, word(texts["size"], "size", SIZES, place)),
         variants=variants,
+        published=tuple(_published(document, place)),
     )
+    _check_task(study, place)
+    return study
+
+
+def _check_task(study: Study, place: str) -> None:
+    """See that a study has what its task needs, and nothing that it does not look at."""
+    if study.task == "deblur":
+        for key, there in (("blur", study.blur is not None), (CODE, any(one.code for one in study.variants))):
+            if there:
+                raise ConfigError(f'{key}: is for task = "reblur" or "transfer"; name the task{at(place)}')
+    if study.task == "transfer" and study.blur is None:
+        raise ConfigError(
+            'blur: task = "transfer" needs pairs of the same blur; add a [blur] table with kernels = "FOLDER"'
+            f"{at(place)}"
+        )
+
+
+def _blur(document: Mapping[str, Any], file: Path) -> BlurParams | None:
+    """How pairs are made, where the file says so; its kernels are relative to its folder."""
+    table = table_at(document, "blur", str(file))
+    if not table:
+        return None
+    params = parse(BlurParams, table, subject="blur", place=str(file))
+    if params.kernels == Path():
+        raise ConfigError(f"blur.kernels: is missing; name a folder of kernels{at(str(file))}")
+    return replace(params, kernels=file.parent / params.kernels)
+
+
+def _published(document: Mapping[str, Any], place: str) -> Iterator[Published]:
+    """Yield the rows of others."""
+    for index, table in enumerate(_tables(document, "published", place)):
+        require_known(table, ("name", "scores"), f"published {index + 1}: ", place)
+        name = text_at(table, "name", place)
+        scores = numbers(table_at(table, "scores", place), "scores", f"{place}, published {name!r}")
+        if not name.strip() or not scores:
+            raise ConfigError(f"published {index + 1}: has no name or no scores; add both{at(place)}")
+        yield Published(name, scores)
+
+
+def _tables(document: Mapping[str, Any], key: str, place: str) -> list[Mapping[str, Any]]:
+    """The tables of an array, none where it is missing."""
+    listed = document.get(key, [])
+    if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+        raise ConfigError(f"{key}: must be tables; write [[{key}]]{at(place)}")
+    return listed
+
+
+def _chosen(variants: tuple[Variant, ...], small: Mapping[str, Any], place: str) -> tuple[Variant, ...]:
+    """The variants that the reduced size has, in the study's order; all where it names none."""
+    names = strings(small.get("variants", []), "reduced.variants", place)
+    known = [one.name for one in variants]
+    for name in names:
+        if name not in known:
+            cure = suggest(name, known) or f"; there are {', '.join(dict.fromkeys(known))}"
+            raise ConfigError(f"reduced.variants: no variant is called {name!r}{cure}{at(place)}")
+    return tuple(one for one in variants if one.name in names) if names else variants
 
 
 def _variants(
@@ -125,41 +228,40 @@ def _variants(
 ) -> Iterator[Variant]:
     """Yield the lines: every variant at every point of the grid."""
     place = str(file)
-    listed = document.get("variant", [])
-    if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
-        raise ConfigError(f"variant: must be tables; write [[variant]]{at(place)}")
-    grid = _grid(_table(document, "grid", place), place)
+    listed = _tables(document, "variant", place)
+    grid = _grid(table_at(document, "grid", place), place)
     if not listed and not grid:
         raise ConfigError(
             f"variant: there is nothing to compare; add a [[variant]] with a name, or a [grid]{at(place)}"
         )
-    common = {key: document[key] for key in SECTIONS if key in document}
     for index, variant in enumerate(listed or [{"name": "base"}]):
         name = variant.get("name")
         if not isinstance(name, str) or not name.strip():
             raise ConfigError(f'variant {index + 1}: has no name; add name = "..."{at(place)}')
         origin = f"{place}, variant {name!r}"
-        _known(variant, _VARIANT, "", origin)
+        require_known(variant, _VARIANT, "", origin)
+        own = table_at(variant, "reduced", origin)
+        require_known(own, PARTS, "reduced.", origin)
+        said = [(document, place), (small, f"{place}, [reduced]"), (variant, origin)]
+        said += [(own, f"{origin}, reduced")] if reduced else []
+        published = numbers(table_at(variant, "published", origin), "published", origin)
         base = variant.get("base", document.get("base", ""))
-        stack = layers_beside({"base": base, **common}, file)
+        stack = layers_beside({"base": base, **sections(document, SECTIONS, place)}, file)
         folder = stack[-1].folder
-        stack.append(Layer(f"{place}, [reduced]", _sections(small, place), folder))
-        stack.append(Layer(origin, _sections(variant, origin), folder))
-        if reduced:
-            own = _table(variant, "reduced", origin)
-            _known(own, SECTIONS, "reduced.", origin)
-            stack.append(Layer(f"{origin}, reduced", _sections(own, origin), folder))
-        published = _published(_table(variant, "published", origin), origin)
+        stack += [Layer(where, sections(table, SECTIONS, where), folder) for table, where in said[1:]]
+        code = {key: value for table, where in said for key, value in table_at(table, CODE, where).items()}
         for point in _points(grid, mode):
-            layer = Layer(f"{place}, [grid]", _nested(point), folder)
-            yield Variant(name, point, (*stack, layer), published if not point else {})
+            nested = _nested(point)
+            own_code = {**code, **nested.pop(CODE, {})}
+            layer = Layer(f"{place}, [grid]", nested, folder)
+            yield Variant(name, point, (*stack, layer), published if not point else {}, own_code)
 
 
 def _points(grid: Mapping[str, Sequence[object]], mode: str) -> Iterator[dict[str, object]]:
     """Yield the points of a grid: all combinations, or nothing changed and then one value at a time."""
     if mode == MODES[0]:
-        for values in itertools.product(*grid.values()):
-            yield dict(zip(grid, values, strict=True))
+        for point in itertools.product(*grid.values()):
+            yield dict(zip(grid, point, strict=True))
         return
     yield {}
     for key, values in grid.items():
@@ -170,7 +272,7 @@ def _points(grid: Mapping[str, Sequence[object]], mode: str) -> Iterator[dict[st
 def _grid(table: Mapping[str, Any], place: str) -> dict[str, list[object]]:
     """Lists of values by dotted key."""
     found: dict[str, list[object]] = {}
-    _known(table, SECTIONS, "grid.", place)
+    require_known(table, PARTS, "grid.", place)
     for section, keys in table.items():
         if not isinstance(keys, Mapping):
             raise ConfigError(f"grid.{section}: must be a table; write {section}.KEY = [...]{at(place)}")
@@ -182,65 +284,8 @@ def _grid(table: Mapping[str, Any], place: str) -> dict[str, list[object]]:
 
 
 def _nested(point: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    sections: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, object]] = {}
     for dotted, value in point.items():
         section, _, key = dotted.partition(".")
-        sections.setdefault(section, {})[key] = value
-    return sections
-
-
-def _sections(table: Mapping[str, Any], place: str) -> dict[str, Mapping[str, object]]:
-    """The sections among the keys of a table."""
-    found = {key: table[key] for key in SECTIONS if key in table}
-    for section, keys in found.items():
-        if not isinstance(keys, Mapping):
-            raise ConfigError(f"{section}: must be a table; write {section}.name = {keys!r}{at(place)}")
+        found.setdefault(section, {})[key] = value
     return found
-
-
-def _published(table: Mapping[str, Any], place: str) -> dict[str, float]:
-    for name, value in table.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"published.{name}: must be a number, not {value!r}{at(place)}")
-    return {name: float(value) for name, value in table.items()}
-
-
-def _known(table: Mapping[str, Any], keys: Sequence[str], prefix: str, place: str) -> None:
-    for key in table:
-        if key not in keys:
-            cure = suggest(key, keys) or f"; there are {', '.join(keys)}"
-            raise ConfigError(f"{prefix}{key}: no such key{cure}{at(place)}")
-
-
-def _table(document: Mapping[str, Any], key: str, place: str) -> Mapping[str, Any]:
-    value = document.get(key, {})
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{key}: must be a table, not {value!r}{at(place)}")
-    return value
-
-
-def _text(document: Mapping[str, Any], key: str, place: str) -> str:
-    value = document.get(key, "")
-    if not isinstance(value, str):
-        raise ConfigError(f"{key}: must be text, not {value!r}{at(place)}")
-    return value
-
-
-def _word(value: str, key: str, words: Sequence[str], place: str) -> str:
-    if value not in words:
-        raise ConfigError(f"{key}: must be {' or '.join(words)}, not {value!r}{suggest(value, words)}{at(place)}")
-    return value
-
-
-def _strings(value: object, key: str, place: str) -> list[str]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(one, str) and one for one in values):
-        raise ConfigError(f"{key}: must be a text or a list of texts, not {value!r}{at(place)}")
-    return values
-
-
-def _seeds(value: object, place: str) -> tuple[int, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**32 for one in values):
-        raise ConfigError(f"seeds: must be a list of integers from 0 on, not {value!r}{at(place)}")
-    return tuple(dict.fromkeys(values)) or (0,)

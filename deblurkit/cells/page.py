@@ -77,14 +77,21 @@ def convergence(rows: Sequence[RowResult]) -> list[Plot]:
     ]
     if curves:
         plots.append(Plot("PSNR on the way", "step", "PSNR in dB, aligned", tuple(curves)))
-    curves = [
+    objective, data = _loss_curves(rows, "loss"), _loss_curves(rows, "data")
+    if objective:
+        plots.append(Plot("Objective on the way", "step", "objective", objective, log_y=_positive(objective)))
+    if data and data != objective:  # the priors' own terms are not comparable
+        plots.append(Plot("Data term on the way", "step", "data term", data, log_y=_positive(data)))
+    return plots
+
+
+def _loss_curves(rows: Sequence[RowResult], term: str) -> tuple[Curve, ...]:
+    """The mean course of a term, row by row."""
+    return tuple(
         Curve(name_of(row.row), *mean)
         for row in rows
-        if (mean := _mean_curve([loss_curve(one.document.get("history", [])) for one in row.scored]))
-    ]
-    if curves:
-        plots.append(Plot("Objective on the way", "step", "objective", tuple(curves), log_y=_positive(curves)))
-    return plots
+        if (mean := _mean_curve([loss_curve(one.document.get("history", []), term) for one in row.scored]))
+    )
 
 
 def psnr_curve(one: Scored) -> tuple[list[float], list[float]]:

@@ -163,7 +163,8 @@ def _line(row: RowResult, protocol: Protocol, differences: bool) -> dict[str, Va
     if row.row.error:
         return {**line, "count": "failed", "failure": row.row.error}
     done = sum(one.ok for one in row.scored)
-    line["count"] = f"{done}/{len(row.scored)}" if done < len(row.scored) else str(done)
+    if row.scored:
+        line["count"] = f"{done}/{len(row.scored)}" if done < len(row.scored) else str(done)
     for name, spread in row.spreads.items():
         if name == protocol.primary:
             parts = {"mean": spread.mean, "sd": spread.sd, "median": spread.median, "worst": spread.worst}

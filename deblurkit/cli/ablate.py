@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from deblurkit.cli.executors import executor_of, executor_options
-from deblurkit.cli.tables import TableOptions, Task, cases_of, make_table, table_options
+from deblurkit.cli.tables import TableOptions, Task, called, make_table, table_options
 from deblurkit.errors import UsageError
 from deblurkit.registry import registry
 
@@ -18,6 +18,7 @@ from deblurkit.registry import registry
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--images", multiple=True, type=click.Path(path_type=Path), help="Data set, instead of the study's own.")
+@click.option("--kernels", type=click.Path(path_type=Path), help="Kernels of [blur], instead of the study's own.")
 @click.option("--reduced", is_flag=True, help="The study's reduced size, which a laptop can run.")
 @click.option("--device", default="", help="auto, cpu, cuda, cuda:N or mps, for all cells.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="Processor threads of a cell.  [default: 1]")
@@ -27,6 +28,7 @@ def ablate(
     ctx: click.Context,
     config: Path,
     images: tuple[Path, ...],
+    kernels: Path | None,
     reduced: bool,
     device: str,
     threads: int,
@@ -50,22 +52,28 @@ def ablate(
 
     study = read_study(config, reduced=reduced)
     study = replace(study, seeds=options.seeds or study.seeds, layout=options.layout or study.layout)
+    if kernels is not None:
+        if study.blur is None:
+            raise UsageError(f"--kernels: the study makes no pairs of sharp pictures; leave it out ({config})")
+        study = replace(study, blur=replace(study.blur, kernels=kernels))
     sources = images or study.images
     if not sources:
         raise UsageError(f'images: the study names none; add images = "...", or give --images ({config})')
-    from deblurkit.ablation.rows import NAME, ablation_rows, resolve_variants
+    from deblurkit.ablation.rows import NAME, ablation_rows, resolve_variants, study_cases
     from deblurkit.cells.table import Shape
     from deblurkit.datasets import layout_of
     from deblurkit.scores import protocol_of
 
     flags: dict[str, Any] = {"threads": threads, **({"device": device} if device else {})}
     configs = resolve_variants(study, registry(), flags)
-    cases = cases_of(sources, study.layout, options.only or study.cases)
+    cases = called(study_cases(study, sources), options.only or study.cases)
     layout = layout_of(cases)
     protocol = protocol_of(layout)
     rows = ablation_rows(study, configs, cases, registry(), extras=options.extras)
     labels = dict.fromkeys((key for row in rows for key in row.label if key != NAME), "")
     facts = f"{len(cases)} pictures; seeds {', '.join(map(str, study.seeds))}; kernel size {study.size}."
+    if study.task != "deblur":
+        facts = f"{len(cases)} times blur was taken from a pair and given to a sharp picture."
     told = [
         text for text in (study.summary, study.reproduces and f"Reproduces {study.reproduces}.", study.cost) if text
     ]

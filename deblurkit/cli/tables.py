@@ -142,11 +142,19 @@ def cases_of(sources: Sequence[Path], layout: str, only: Sequence[str]) -> list[
     Raises:
         UsageError: If there is none.
     """
-    from fnmatch import fnmatchcase
-
     from deblurkit.datasets import find_cases
 
-    cases = find_cases(list(sources), layout or "auto")
+    return called(find_cases(list(sources), layout or "auto"), only)
+
+
+def called(cases: list[Case], only: Sequence[str]) -> list[Case]:
+    """The cases whose names fit a pattern; all of them where there are no patterns.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    from fnmatch import fnmatchcase
+
     if not only:
         return cases
     chosen = [case for case in cases if any(fnmatchcase(case.name, pattern) for pattern in only)]
