@@ -5,12 +5,14 @@ zero in k". The taps of k" meet no other pixels than those of x', so (Zhang, Qua
 
     (k" * x)' = k' * x'    and thus    y' = (k * x)' + s^2 (k' * x' - (k" * x)')
 
-holds exactly. Coordinate networks give a coarse image and a coarse kernel of their own. With them in place of x' and k'
-the difference of the two sides tells how far the networks on the coarse grid are from what they say on the fine one.
-The paper writes the second sum with modulated kernels, and compares in Fourier space.
+holds exactly. Coordinate networks give a coarse image and a coarse kernel of their own. With them in place of x' and
+s^2 k' the difference of the two sides tells how far the networks on the coarse grid are from what they say on the fine
+one. The paper writes the second sum with modulated kernels, and compares in Fourier space.
 
-A coarse kernel sums to 1, k' only to about 1 / s^2: here it is scaled by the sum of the taps of k". (The published code
-does not, so that its two sides differ by a factor of about s^2 in their first part.)
+The coarse kernel sums to 1, so the taps of k" are held to a sum of about 1 / s^2. That is wanted: of a smooth image a
+kernel on the black pixels of a checkerboard alone makes the same y' as one on all of them. (The published code
+multiplies the blur with the normalised coarse kernel by s^2 once more, and so asks for another brightness at the coarse
+scale; this is not followed.)
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ class CrossScaleSSIM(DataTerm[CrossScaleParams]):
         every = (..., slice(None, None, stride), slice(None, None, stride))
         blurred = convolve_valid(x, kernel)[every]
         taps = strided_taps(kernel, stride)
-        coarse = taps.sum((1, 2, 3), keepdim=True) * coarser.kernel.blur(coarser.image())
-        difference = there.y - blurred - stride**2 * (coarse - convolve_valid(x, taps)[every])
+        apart = coarser.kernel.blur(coarser.image()) - stride**2 * convolve_valid(x, taps)[every]
+        difference = there.y - blurred - apart
         distance = torch.fft.fft2(difference * there.mask).abs().mean((1, 2, 3))
         return {"data": self(blurred, there, step), "scales": self.params.weight * distance}
 

@@ -48,7 +48,7 @@ def pair(stride=2, change=0.0):
     coarse_y = y[..., ::stride, ::stride]
     size = [side + taps_side - 1 for side, taps_side in zip(coarse_y.shape[-2:], taps.shape[-2:], strict=True)]
     small = x[..., ::stride, ::stride][..., : size[0], : size[1]]
-    there = problem(small + change * torch.randn(small.shape, generator=generator(2)), taps / taps.sum(), coarse_y)
+    there = problem(small + change * torch.randn(small.shape, generator=generator(2)), stride**2 * taps, coarse_y)
     return problem(x, kernel, y, coarser=there, stride=stride)
 
 
@@ -68,13 +68,26 @@ def test_the_distance_is_the_one_with_modulated_kernels_as_the_paper_has_it():
     """4 k' * x' minus the three modulated blurs, every second pixel of each; k' as the strided taps are."""
     one = pair(change=0.1)
     x, kernel, there = one.image(), one.kernel.kernel(), one.coarser
-    half = there.kernel.kernel() * kernel[..., ::2, ::2].sum()
-    right = 4 * convolve_valid(there.image(), half)
+    right = 4 * convolve_valid(there.image(), there.kernel.kernel() / 4)
     rows, columns = torch.arange(9)[:, None] - 4, torch.arange(13)[None, :] - 6
     for sign in ((-1.0) ** rows.abs(), (-1.0) ** columns.abs(), (-1.0) ** (rows.abs() + columns.abs())):
         right = right - convolve_valid(x, kernel * sign)[..., ::2, ::2]
     distance = torch.fft.fft2(there.observation.y - right).abs().mean()
     assert terms(one)["scales"] == pytest.approx(0.01 * float(distance.detach()), rel=1e-3)
+
+
+def test_a_kernel_on_the_black_pixels_of_a_checkerboard_is_told_by_the_coarser_scale():
+    """Of a smooth image it makes nearly the same on every second pixel."""
+    x = torch.nn.functional.avg_pool2d(cartoon(1, 1, (60, 70)), 9, stride=1)
+    kernel = curved_kernel((9, 13))
+    black = kernel * (1 + (-1.0) ** (torch.arange(9)[:, None] - 4 + torch.arange(13)[None, :] - 6))
+    y = convolve_valid(x, kernel)
+    taps = 4 * kernel[..., ::2, ::2]
+    there = problem(x[..., ::2, ::2], taps, y[..., ::2, ::2])
+    right, wrong = (terms(problem(x, k, y, coarser=there, stride=2)) for k in (kernel, black / black.sum()))
+    assert wrong["data"] < 0.02
+    assert right["scales"] < 1e-5
+    assert wrong["scales"] > 1e-2
 
 
 def test_the_gradient_reaches_both_scales():
