@@ -1,10 +1,13 @@
 """Scores of other packages, where they are installed: LPIPS, and those of pyiqa. Nothing is ever downloaded."""
 
 import importlib
+import importlib.metadata
+import io
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, NoReturn
@@ -84,8 +87,7 @@ def _lpips(package: ModuleType) -> Scorer:
     """LPIPS with AlexNet (Zhang et al. 2018), by the authors' package."""
     with _offline("lpips", "the weights of AlexNet, which 'lpips.LPIPS(net=\"alex\")' puts into torch's cache"):
         network = package.LPIPS(net="alex", verbose=False).eval()
-    version = getattr(package, "__version__", "")
-    text = f"Learned perceptual distance with AlexNet (Zhang et al. 2018), package lpips {version}".rstrip() + "."
+    text = f"Learned perceptual distance with AlexNet (Zhang et al. 2018), package lpips{_version('lpips')}."
     score = Score("lpips", "LPIPS", text, False, "lower", 4, "")
 
     def judge(image: Tensor, truth: Tensor | None) -> float:
@@ -113,8 +115,7 @@ def _pyiqa(name: str) -> Scorer:
     needs_truth = getattr(metric, "metric_mode", "FR") == "FR"
     better: Literal["higher", "lower"] = "lower" if metric.lower_better else "higher"
     kind = "against the truth" if needs_truth else "without a truth"
-    version = getattr(package, "__version__", "")
-    text = f"{name.upper()} {kind}, with its defaults in the package pyiqa {version}".rstrip() + "."
+    text = f"{name.upper()} {kind}, with its defaults in the package pyiqa{_version('pyiqa')}."
 
     def judge(image: Tensor, truth: Tensor | None) -> float:
         return float(metric(image) if truth is None else metric(image, truth))
@@ -133,14 +134,18 @@ def _package(name: str) -> ModuleType | None:
     except ModuleNotFoundError as error:
         if error.name == name:
             return None
-        raise UsageError(f"{name}: is installed, but cannot be imported ({error}); install it anew.") from error
+        raise UsageError(
+            f"{name}: is installed, but cannot be imported ({error}); install it with all that it needs."
+        ) from error
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise UsageError(f"{name}: is installed, but cannot be imported ({error}); install it anew.") from error
+        raise UsageError(
+            f"{name}: is installed, but cannot be imported ({error}); install it with all that it needs."
+        ) from error
 
 
 @contextmanager
 def _offline(name: str, weights: str) -> Iterator[None]:
-    """Let a package load its weights from the cache only: no name of a host is looked up meanwhile.
+    """Let a package load its weights from the cache only: no name of a host is looked up meanwhile, nothing printed.
 
     Raises:
         UsageError: Whatever went wrong in it.
@@ -153,7 +158,9 @@ def _offline(name: str, weights: str) -> Iterator[None]:
         lookup = socket.getaddrinfo
         socket.getaddrinfo = refuse
         try:
-            yield
+            with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")
+                yield
         except Exception as error:  # a stranger's code
             raise UsageError(
                 f"{name}: cannot be made ready without a download ({_first_line(error)}); fetch {weights}, or leave "
@@ -161,6 +168,14 @@ def _offline(name: str, weights: str) -> Iterator[None]:
             ) from error
         finally:
             socket.getaddrinfo = lookup
+
+
+def _version(package: str) -> str:
+    """A blank and the version, or nothing where it is unknown."""
+    try:
+        return " " + importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _colour(x: Tensor) -> Tensor:

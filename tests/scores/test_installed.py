@@ -3,6 +3,7 @@
 import math
 import socket
 import sys
+import warnings
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -56,7 +57,6 @@ def lpips(monkeypatch):
 def pyiqa(monkeypatch):
     made = {"niqe": ("NR", True), "musiq": ("NR", False), "dists": ("FR", True), "lpips": ("FR", True)}
     module = ModuleType("pyiqa")
-    module.__version__ = "0.1"
     module.list_models = lambda: list(made)
     module.create_metric = lambda name, device: Metric(*made[name])
     monkeypatch.setitem(sys.modules, "pyiqa", module)
@@ -82,7 +82,7 @@ def test_pyiqa(pyiqa, sample, monkeypatch):
     scorers = extra_scores(["niqe", "musiq", "dists", "lpips"])
     assert [one.score.better for one in scorers] == ["lower", "higher", "lower", "lower"]
     assert [one.needs_truth for one in scorers] == [False, False, True, True]
-    assert "pyiqa 0.1" in scorers[0].score.text
+    assert "in the package pyiqa" in scorers[0].score.text
     assert scorers[0].measure(sample.y + 5.0, sample) == {"niqe": pytest.approx(1.0)}  # clipped
     assert scorers[1].measure(sample.y, Sample(sample.y, (), None)) == {"musiq": pytest.approx(0.25)}
     assert scorers[2].measure(sample.y, sample) == {"dists": pytest.approx(0.25)}
@@ -123,12 +123,14 @@ def test_an_unknown_score(pyiqa):
         extra_scores(["xyz"])
 
 
-def test_nothing_is_downloaded(lpips, pyiqa, monkeypatch):
+def test_nothing_is_downloaded(lpips, pyiqa, monkeypatch, capsys):
     looked_up = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: looked_up.append(args) or [])
     before = socket.getaddrinfo
 
     def fetch(*_, **__):
+        print("Downloading")
+        warnings.warn("deprecated", stacklevel=1)
         socket.create_connection(("weights.example.org", 443), timeout=1)
 
     lpips.LPIPS = fetch
@@ -137,6 +139,7 @@ def test_nothing_is_downloaded(lpips, pyiqa, monkeypatch):
         with pytest.raises(UsageError, match=rf"{name}: cannot be made ready without a download \(.*downloads nothing"):
             extra_scores([name])
     assert not looked_up
+    assert capsys.readouterr() == ("", "")
     assert socket.getaddrinfo is before
 
 
