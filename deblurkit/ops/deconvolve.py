@@ -135,8 +135,7 @@ class Splitting:
         self.rgb = F.pad(y, frame)
         self.mixing = y.new_tensor(_OPPONENTS) if colour else None
         self.observed = self.mask * self._mixed(self.rgb)
-        # In units of the blur's penalty, so that the x-step has one division less.
-        self.ratio = (weight / (_GRADIENT_STEP * _BLUR_PENALTY)).view(-1, 1, 1, 1)
+        self.ratio = _ratio(weight)
         amounts = y.new_tensor([1.0, _CHROMA, _CHROMA] if colour else [1.0]).view(1, -1, 1, 1) * _GRADIENT_STEP
         self.amounts = [amounts, amounts] + [second_order * amounts] * (3 if self.second else 0)
         py, px = difference_powers(grid, y)
@@ -151,10 +150,16 @@ class Splitting:
     def renew(self, kernel: Tensor) -> None:
         """Go on with another kernel of the same size, ``(B, 1, h, w)``, from the present picture and multipliers."""
         self.spectrum = kernel_spectrum(kernel, self.grid)
-        inverse = -1.0 / (self.spectrum.abs().square() + self.ratio * self.power)
-        self.from_gradients = (self.ratio * inverse).to(self.spectrum.dtype)
-        self.from_blur = self.spectrum.conj() * inverse
+        self._invert()
         self.blurred = torch.fft.irfft2(torch.fft.rfft2(self.x) * self.spectrum, s=self.grid)
+
+    def reweigh(self, weight: Tensor) -> None:
+        """Go on with another weight of the prior, ``(B,)``, from the present picture: one that depends on it, say."""
+        before, self.ratio = self.ratio, _ratio(weight)
+        # the multipliers are scaled by the gradients' penalty, which follows the weight
+        for multiplier in self.multipliers:
+            multiplier.mul_(before / self.ratio)
+        self._invert()
 
     def step(self, shrink: Shrink, isotropic: bool) -> None:
         """One round: gradients and blurred picture pixel by pixel, latent picture in Fourier space, multipliers."""
@@ -174,6 +179,11 @@ class Splitting:
         for difference, multiplier in zip(self.differences, self.multipliers, strict=True):
             multiplier.add_(difference)
         self.blur_multiplier.add_(self.blurred)
+
+    def _invert(self) -> None:
+        inverse = -1.0 / (self.spectrum.abs().square() + self.ratio * self.power)
+        self.from_gradients = (self.ratio * inverse).to(self.spectrum.dtype)
+        self.from_blur = self.spectrum.conj() * inverse
 
     def picture(self) -> Tensor:
         """The latent picture ``(B, C, H + h - 1, W + w - 1)`` in the colours of the observation."""
@@ -201,6 +211,11 @@ class Splitting:
     def _adjoint(self, parts: list[Tensor]) -> Tensor:
         first = forward_differences_adjoint(parts[0], parts[1], periodic=True)
         return first + second_differences_adjoint(*parts[2:], periodic=True) if self.second else first
+
+
+def _ratio(weight: Tensor) -> Tensor:
+    """Penalty of the gradients in units of the blur's, ``(B, 1, 1, 1)``, so that the x-step has one division less."""
+    return (weight / (_GRADIENT_STEP * _BLUR_PENALTY)).view(-1, 1, 1, 1)
 
 
 def _require_door(y: Tensor, mask: Tensor, weight: Tensor, second_order: float, iterations: int) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from deblurkit.errors import KernelError, UsageError
 from deblurkit.ops.convolve import convolve_valid
-from deblurkit.ops.deconvolve import deconvolve, noise_weight
+from deblurkit.ops.deconvolve import Splitting, deconvolve, noise_weight
 from deblurkit.ops.gradients import forward_differences, second_differences
 from deblurkit.ops.shrink import power_shrink, soft_shrink
 
@@ -187,3 +187,24 @@ def test_isotropic_penalty_does_not_care_about_direction():
         for kind, x in results.items()
     }
     assert objectives[True] < objectives[False]
+
+
+def test_reweighing_on_the_way_ends_where_that_weight_leads():
+    """With a convex penalty there is one minimum where something was observed, whatever the weight was before."""
+    k, x = kernel(5), scene(1, 40, 44)
+    y = convolve_valid(x, k)
+    y = y + 0.01 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(1, 1, *y.shape[-2:])
+    changed, fresh, other = (
+        Splitting(y, k, mask=mask, weight=torch.tensor([weight]), second_order=0.0) for weight in (5e-3, 1e-3, 5e-3)
+    )
+    for index in range(150):
+        if index == 20:
+            before = changed.picture().clone()
+            changed.reweigh(torch.tensor([1e-3]))
+            assert torch.equal(changed.picture(), before)
+        for problem in (changed, fresh, other):
+            problem.step(soft_shrink, isotropic=False)
+    inner = (..., slice(6, -6), slice(6, -6))
+    apart = [float((one.picture() - fresh.picture())[inner].square().mean().sqrt()) for one in (changed, other)]
+    assert apart[0] < 0.01 * apart[1]
