@@ -119,7 +119,9 @@ class ImagePriorSpec(ComponentSpec):
 
     Attributes:
         last: Preference as the last step of a run whose own image prior does not restore and where nobody names
-            another: the highest is taken. Leave it at 0 unless the prior restores well whatever the picture.
+            another: the highest is taken. Leave it at 0 unless the prior restores well whatever the picture. Below 0,
+            its images serve an estimation, as cartoons do: the last step is then another's even where it restores,
+            unless the kernel is given or the user names it.
         synthesises: Whether its images can show what was never in front of the camera, as those of a generator do.
             Results then say so, and keep the prior's own image unless another last step is named.
         whole: Whether its image is always of the whole picture, so that there is nothing to learn from a crop.

@@ -161,7 +161,8 @@ class Parts:
 def _final(config: Config, registry: Registry, image: ImagePriorSpec, shows_kernel: bool, ways: Fit) -> tuple[Any, Any]:
     """Class and parameters of the last step; ``auto`` is the image prior itself where it restores, else the default.
 
-    An image that was synthesised is what was asked for, so there ``auto`` keeps it.
+    An image that was synthesised is what was asked for, so there ``auto`` keeps it. A prior whose images serve the
+    estimation alone (``last`` below 0) has the last step only where the kernel is given.
 
     Where the kernel is given and the image prior restores, that is all there is to do, and ``none`` keeps it.
     """
@@ -172,7 +173,7 @@ def _final(config: Config, registry: Registry, image: ImagePriorSpec, shows_kern
         return None, None
     if name != AUTO:
         return registry.load("image_prior", name), config.final.params
-    if Offer.RESTORE in image.offers:
+    if Offer.RESTORE in image.offers and (image.last >= 0 or not ways.kernel):
         return registry.load("image_prior", config.image_prior.name), config.image_prior.params
     default = registry.default_restorer()
     return registry.load("image_prior", default), registry.spec("image_prior", default).params()
