@@ -62,7 +62,7 @@ def find_cases(source: Path | Sequence[Path], layout: str = AUTO) -> list[Case]:
     """
     if layout not in LAYOUTS:
         raise UsageError(f"layout: {layout!r} is none that deblurkit knows; choose one of {', '.join(LAYOUTS)}.")
-    place = look([source] if isinstance(source, Path) else list(source))
+    place = look([Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source])
     if not place.files:
         raise UsageError(f"{place.text}: holds no pictures; give the folder of a data set.")
     if layout != AUTO:
