@@ -13,7 +13,7 @@ from PIL import Image, features
 from deblurkit.errors import UsageError
 
 _TILE = 320
-"""Side of the piece of a picture by which the size of the whole is foretold."""
+"""Longest side of the piece of a picture by which the size of the whole is foretold."""
 _SAMPLE = 24
 """Pictures whose pieces are looked at for that."""
 _LARGEST = 16000
@@ -56,7 +56,7 @@ def ladder() -> list[Quality]:
     """Ways to store pictures, from the best one down to thumbnails."""
     webp = features.check("webp")
     lossy = "WEBP" if webp else "JPEG"
-    full = [Quality(lossy, level) for level in (95, 90, 85, 80, 75, 70, 60, 50, 40, 30)]
+    full = [Quality(lossy, level) for level in range(95, 25, -5)]
     small = [Quality(lossy, level, scale) for level, scale in ((50, 0.7), (40, 0.6), (40, 0.5), (40, 0.4), (40, 0.3))]
     tiny = [Quality(lossy, level, scale) for level, scale in ((40, 0.2), (40, 0.14), (30, 0.1), (30, 0.06), (20, 0.03))]
     return [Quality("PNG"), *([Quality("WEBP")] if webp else []), *full, *small, *tiny]
@@ -95,12 +95,15 @@ class Source:
         return 0 if self.array.dtype == np.uint8 else int(np.isnan(self.array).sum())
 
     def bytes(self, side: int | None = None) -> np.ndarray:
-        """Values of 8 bits, ``(H, W)`` or ``(H, W, 3)``; of a piece in the middle, where a `side` is given."""
-        height, width = self.size
+        """Values of 8 bits, ``(H, W)`` or ``(H, W, 3)``; with a `side`, a smaller picture as rich in detail.
+
+        Where the picture is longer than `side`, the middles of its four quarters stand for it.
+        """
         array = self.array[:, :, 0] if self.array.shape[2:] == (1,) else self.array
-        if side is not None:
-            top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-            array = array[top : top + side, left : left + side]
+        for axis, length in enumerate(self.size):
+            if side is not None and length > side:
+                starts = ((length - side) // 4, length - side // 2 - (length - side) // 4)
+                array = np.concatenate([array.take(range(at, at + side // 2), axis) for at in starts], axis)
         if array.dtype == np.uint8:
             return array
         clean = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)
@@ -155,19 +158,31 @@ def fit(sources: Sequence[Source], budget: int) -> tuple[list[str], Quality] | N
     share = sum(source.array.size for source in sources) / max(1, sum(source.array.size for source in sample))
     pieces = [(source.bytes(_TILE), source.array.size) for source in sample]
 
-    def foretold(quality: Quality) -> bool:
-        return share * sum(len(encode(piece, quality)) * size / piece.size for piece, size in pieces) <= budget
+    def foretold(quality: Quality) -> float:
+        return share * sum(len(encode(piece, quality)) * size / piece.size for piece, size in pieces)
 
-    for quality in rungs[_first(rungs, foretold) :]:
-        uris, left = [], budget
-        for source in sources:
-            uris.append(encode(source.bytes(), quality))
-            left -= len(uris[-1])
-            if left < 0:
-                break
-        else:
-            return uris, quality
-    return None
+    place = _first(rungs, lambda quality: foretold(quality) <= budget)
+    while (uris := _stored(sources, rungs[place], budget)) is None:
+        place += 1
+        if place == len(rungs):
+            return None
+    # a second look, by how much more was foretold than came of it
+    room = 0.98 * budget * foretold(rungs[place]) / max(1, sum(map(len, uris)))
+    hoped = _first(rungs[: place + 1], lambda quality: foretold(quality) <= room)
+    if hoped < place and (better := _stored(sources, rungs[hoped], budget)) is not None:
+        return better, rungs[hoped]
+    return uris, rungs[place]
+
+
+def _stored(sources: Sequence[Source], quality: Quality, budget: int) -> list[str] | None:
+    """The data URIs of all pictures, or ``None`` as soon as they exceed the budget."""
+    uris: list[str] = []
+    for source in sources:
+        uris.append(encode(source.bytes(), quality))
+        budget -= len(uris[-1])
+        if budget < 0:
+            return None
+    return uris
 
 
 def _first(rungs: Sequence[Quality], fits: Callable[[Quality], bool]) -> int:

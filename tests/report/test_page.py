@@ -311,6 +311,14 @@ def test_values_that_are_no_numbers_are_drawn_black_and_told():
     assert "3 values of “after” are no numbers" in html
 
 
+def test_a_piece_stands_for_the_quarters_of_a_picture():
+    rows, columns = np.mgrid[:100, :60].astype(np.float32)
+    piece = Source(rows / 255, "x").bytes(side=40)
+    assert piece.shape == (40, 40)
+    assert piece[:, 0].tolist() == [*range(15, 35), *range(65, 85)]
+    assert Source(columns / 255, "x").bytes(side=64).shape == (64, 60)
+
+
 def test_bytes_are_taken_as_they_are():
     values = np.arange(48, dtype=np.uint8).reshape(6, 8)
     np.testing.assert_array_equal(Source(values, "x").bytes(), values)
