@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable
 
+from deblurkit.cli import COMMANDS
+from deblurkit.cli.executors import ExecutorCommand
 from deblurkit.cli.list import plural
 from deblurkit.config import COMPONENTS, recipes, resolve
 from deblurkit.params import AUTO, Parameter, Params, Plain, fields_of, plain_value
@@ -157,8 +159,10 @@ def _needs(needs: Iterable[Iterable[str]]) -> str:
 def _fitting(spec: ComponentSpec, registry: Registry) -> str:
     title = "What fits with it"
     if spec.kind == "executor":
-        return section(title, "Every command that fills a table: [benchmark](../commands/benchmark.md), "
-                              "[ablate](../commands/ablate.md).")  # fmt: skip
+        takers = [name for name, command in COMMANDS.items() if isinstance(command.load(), ExecutorCommand)]
+        return section(
+            title, "Commands that have many tasks:", bullets(f"[{one}](../commands/{one}.md)" for one in takers)
+        )
     if spec.kind == "data_term":
         return section(title, "Every pair of priors, and every optimizer.")
     if isinstance(spec, OptimizerSpec):

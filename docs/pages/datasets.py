@@ -50,8 +50,8 @@ def scores_page() -> str:
     return page(
         "# Scores",
         "What the tables of [benchmark](commands/benchmark.md) and [ablate](commands/ablate.md) say of a result. "
-        "Scores as published stand beside corrected ones, each under its own name, so that no number is taken for another. "
-        "`--score NAME` adds LPIPS or a score of pyiqa, where such a package is installed.",
+        "Scores as published stand beside corrected ones, each under its own name, so that no number is taken for "
+        "another. `--score NAME` adds LPIPS or a score of pyiqa, where such a package is installed.",
         *(_score(score) for score in scores().values()),
     )
 

@@ -5,6 +5,7 @@ from deblurkit.cli.list import plural
 from deblurkit.config import recipes
 from deblurkit.hookspecs import HOOKS
 from deblurkit.registry import KINDS, Registry
+from deblurkit.specs import Kind
 from pages.components import WORDS
 from pages.datasets import layouts
 from pages.hooks import summary_of
@@ -48,6 +49,11 @@ def index_page(registry: Registry) -> str:
             _table("hook", "hooks", {name: summary_of(name) for name in HOOKS}),
         ),
     )
+
+
+def _components(kind: Kind, registry: Registry) -> str:
+    lines = {entry.spec.name: entry.spec.summary for entry in registry.entries(kind)}
+    return _table(WORDS[kind].lower(), plural(kind), lines)
 
 
 def _about(layout: str) -> str:
