@@ -115,6 +115,17 @@ def test_the_divider_follows_the_pointer(page):
     assert one(page, "output").text == "1×"
 
 
+def test_the_divider_follows_a_finger(page):
+    size(page, 390)
+    page.execute_script("document.querySelector('.stage').scrollIntoView({block: 'center'})")
+    script = "const b = document.querySelector('.stage').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
+    x, y, width, height = page.execute_script(script)
+    for kind, share in (("touchStart", 0.5), ("touchMove", 0.4), ("touchMove", 0.25), ("touchEnd", None)):
+        points = [] if share is None else [{"x": x + share * width, "y": y + height / 2}]
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert cut(page) == pytest.approx(25, abs=1)
+
+
 def test_the_thumb_stands_below_the_divider(page):
     stage, slider = one(page, ".stage"), one(page, ".slider")
     at = round(0.8 * stage.size["width"] - stage.size["width"] / 2)
