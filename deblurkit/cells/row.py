@@ -173,6 +173,8 @@ def failure(
     if values.get(RATIO, 0.0) > BAD_RATIO:
         return f"its squared error is {values[RATIO]:.1f} times the oracle's"
     blurry, own = references.blurry.get(cell.case.name, {}).get(protocol.primary), values.get(protocol.primary)
+    if own is None:
+        return "it cannot be scored: not finite, too small, or without a truth"
     if blurry is not None and own is not None and own <= blurry:
         return "it is no better than the blurry picture"
     return ""
