@@ -54,6 +54,7 @@ SKELETONS = {
     "kernel-prior": Skeleton("prior", 'entries("kernel_prior")', "deblurkit run photo.png --kernel-prior NAME"),
     "data-term": Skeleton("term", 'entries("data_term")', "deblurkit run photo.png --data-term NAME"),
     "optimizer": Skeleton("optimizer", 'entries("optimizer")', "deblurkit run photo.png --optimizer NAME"),
+    "executor": Skeleton("executor", 'entries("executor")', "deblurkit ablate study.toml --executor NAME"),
     "command": Skeleton("command", "commands()", "deblurkit NAME photo.png"),
 }
 
@@ -111,8 +112,8 @@ def checked_name(name: str) -> str:
     if any(character in given for character in "/\\~") or given.startswith("."):
         raise UsageError(f"{given!r} is a path, not a name; name the folder to write into with -o")
     if not _NAME.fullmatch(name):
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", given).lower().removeprefix(PREFIX)
-        better = re.sub(r"[^a-z0-9]+", "-", words).strip("-0123456789")
+        words = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", given).lower())
+        better = words.removeprefix(PREFIX).lstrip("-0123456789").rstrip("-")
         hint = f"did you mean {better!r}?" if _NAME.fullmatch(better) else "such as 'total-variation'"
         raise UsageError(f"{given!r}: a name is in kebab case, lower-case letters, digits and single dashes; {hint}")
     if len(name) > LONGEST:
