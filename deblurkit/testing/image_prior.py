@@ -10,7 +10,7 @@ import torch
 from deblurkit.core import ImagePrior, Observation
 from deblurkit.specs import ImagePriorSpec, Offer
 from deblurkit.testing.contract import Contract, gradients_of
-from deblurkit.testing.pictures import NOISE, SIZE, blur_by_definition, cartoon, example, generator
+from deblurkit.testing.pictures import NOISE, SIZE, blur_by_definition, cartoon, curved_kernel, example, generator
 
 FORWARD, ENERGY = "core.ImagePrior.forward", "core.ImagePrior.energy"
 RESTORE, FIT, PRIOR = "core.ImagePrior.restore", "core.ImagePrior.fit", "core.ImagePrior"
@@ -137,6 +137,38 @@ class ImagePriorContract(Contract):
             results.append(prior.restore(Observation.of(y, NOISE, mask=mask), kernel))
         wrong = "restore() depends on pixels where observation.mask is 0; start at observation.start, weigh by the mask"
         self.require_near(results[0], results[1], wrong, "core.Observation", atol=1e-3, rtol=0)
+
+    def test_restore_while_the_kernel_moves(self) -> None:
+        """An estimation restores with one kernel after the other, of several sizes; plain restoration forgets that."""
+        self.need(Offer.RESTORE)
+        observation, _, kernel = example()
+        prior = self.build(observation)
+        fresh = prior.restore(observation, kernel)
+        part = observation.crop(5, 7, 32, 40)
+        for progress, size, seen in ((0.0, (3, 3), observation), (0.25, (3, 5), part), (0.75, (7, 9), part)):
+            x = prior.restore(seen, curved_kernel(size), progress=progress)
+            wanted = (1, 1, seen.size[0] + size[0] - 1, seen.size[1] + size[1] - 1)
+            self.require_shape(x, wanted, f"what restore(..., progress={progress}) returns", RESTORE)
+            self.require(not x.requires_grad, f"restore(..., progress={progress}) returns a graph", RESTORE)
+        same = torch.equal(fresh, prior.restore(observation, kernel))
+        self.require(same, "restore() with progress 1 depends on calls with less progress before it", RESTORE)
+
+    def test_restore_with_saturated_pixels(self) -> None:
+        """The light of a lamp is beyond the sensor's limit; what is far from it is restored even so."""
+        self.need(Offer.RESTORE)
+        _, latent, kernel = example()
+        latent[..., 26:30, 36:40] = 6.0  # a lamp
+        y = blur_by_definition(latent, kernel)
+        saturated = (y >= 1).to(y.dtype)
+        clipped = Observation(y.clamp_max(1), 1 - saturated, saturated, y.new_full((1,), NOISE))
+        x = self.build(clipped).restore(clipped, kernel)
+        far = (..., slice(3, 12), slice(4, -4))
+        before = float((y[..., :9, :] - latent[far]).square().mean())
+        left = float((x[far] - latent[far]).square().mean()) / before
+        wrong = (
+            f"beside a saturated lamp restore() leaves {left:.0%} of the squared error ten pixels away, at most 40 %"
+        )
+        self.require(left < 0.4, wrong, RESTORE)
 
     def test_fit_starts_from_an_image(self) -> None:
         """After `fit` the proposed image is nearer to the given one."""
