@@ -1,0 +1,125 @@
+"""What the contracts tell an author whose part is wrong: what is wrong, and where it says what is right."""
+
+import pytest
+import torch
+from torch import nn
+
+from deblurkit.core import DataTerm, ImagePrior, KernelPrior, PixelImagePrior
+from deblurkit.ops.convolve import convolve_valid
+from deblurkit.specs import DataTermSpec, ImagePriorSpec, KernelPriorSpec
+from deblurkit.testing import DataTermContract, ImagePriorContract, KernelPriorContract
+
+
+class Scalar(PixelImagePrior):
+    def energy(self, x):
+        return x.square().mean()
+
+
+class Detached(PixelImagePrior):
+    def energy(self, x):
+        return x.detach().square().mean((1, 2, 3))
+
+
+class Negative(PixelImagePrior):
+    def energy(self, x):
+        return -x.square().mean((1, 2, 3))
+
+
+class Small(ImagePrior):
+    def forward(self):
+        return torch.zeros(1, 1, 48, 56)
+
+
+class Built(PixelImagePrior):
+    def __init__(self, params):
+        self.params = params
+
+
+class Same(KernelPrior):
+    def __init__(self, params, observation, *, size, generator):
+        super().__init__(params, observation, size=size, generator=generator)
+        self.raw = nn.Parameter(torch.ones(self.batch, 1, *size))
+
+    def kernel(self):
+        return self.raw
+
+    def blur(self, x):
+        return convolve_valid(x, self.kernel().flip(-1))
+
+
+class Absolute(DataTerm):
+    def forward(self, prediction, observation, step):
+        return (prediction - observation.y).square().mean((1, 2, 3))
+
+
+def fails(contract, spec, cls, test, *args, monkeypatch):
+    """The message of one test of a contract for a class."""
+    monkeypatch.setattr(type(spec), "load", lambda _: cls)
+    made = type("TestPart", (contract,), {"spec": spec})()
+    with pytest.raises(AssertionError) as caught:
+        getattr(made, test)(*args)
+    return str(caught.value)
+
+
+SLOPE = "test_energy_is_a_number_per_picture_with_the_right_slope"
+
+
+@pytest.mark.parametrize(
+    ("cls", "test", "args", "words"),
+    [
+        (Scalar, SLOPE, (2,), "has the shape (), and must have (2,) (see deblurkit.core.ImagePrior.energy)"),
+        (Detached, SLOPE, (1,), "varies with x and has no gradient"),
+        (Negative, SLOPE, (1,), "energy(x) is negative"),
+        (Small, "test_proposes_images_of_the_latent_size", (1, 1), "must have (1, 1, 54, 64)"),
+        (
+            Built,
+            "test_same_seed_same_image",
+            (),
+            "it is built as Built(params, observation, margin=..., generator=...)",
+        ),
+        (Small, "test_does_what_it_offers", (), "it offers 'energy', and its class has no energy()"),
+        (int, "test_same_seed_same_image", (), "must be a class derived from ImagePrior"),
+    ],
+)
+def test_an_image_prior_is_told_what_is_wrong(cls, test, args, words, monkeypatch):
+    spec = ImagePriorSpec(name="part", summary="A part.", target="a:B", offers={"parameters", "energy"})
+    message = fails(ImagePriorContract, spec, cls, test, *args, monkeypatch=monkeypatch)
+    assert message.startswith("image prior 'part': ")
+    assert words in message
+    assert "(see deblurkit." in message
+
+
+@pytest.mark.parametrize(
+    ("test", "args", "words"),
+    [
+        (
+            "test_kernel_is_on_the_simplex_and_is_the_blur",
+            (1,),
+            "kernel() does not sum to 1; the largest difference is 62",
+        ),
+        ("test_does_what_it_offers", (), "it offers 'fit', and its class has no fit()"),
+    ],
+)
+def test_a_kernel_prior_is_told_what_is_wrong(test, args, words, monkeypatch):
+    spec = KernelPriorSpec(name="part", summary="A part.", target="a:B", offers={"parameters", "kernel", "fit"})
+    assert words in fails(KernelPriorContract, spec, Same, test, *args, monkeypatch=monkeypatch)
+
+
+def test_a_data_term_is_told_that_it_believes_masked_pixels(monkeypatch):
+    spec = DataTermSpec(name="part", summary="A part.", target="a:B")
+    message = fails(DataTermContract, spec, Absolute, "test_masked_pixels_do_not_count", 0, monkeypatch=monkeypatch)
+    assert "depends on pixels where observation.mask is 0" in message
+    assert message.endswith("(see deblurkit.core.Observation)")
+
+
+def test_an_override_that_is_no_parameter_is_named():
+    spec = ImagePriorSpec(name="part", summary="A part.", target="a:B")
+    made = type("TestPart", (ImagePriorContract,), {"spec": spec, "overrides": {"rounds": 3}})()
+    with pytest.raises(AssertionError, match="overrides names 'rounds', and its parameters are none"):
+        _ = made.params
+
+
+@pytest.mark.parametrize("members", [{}, {"spec": DataTermSpec(name="part", summary="A part.", target="a:B")}])
+def test_a_contract_without_the_right_descriptor_is_an_error_at_once(members):
+    with pytest.raises(TypeError, match=r"TestPart: give it `spec = .*, the ImagePriorSpec"):
+        type("TestPart", (ImagePriorContract,), members)
