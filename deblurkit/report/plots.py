@@ -122,9 +122,10 @@ def _set_axes(axes: Axes, log: bool, curves: list[tuple[np.ndarray, np.ndarray]]
     if log:
         values = np.concatenate([y[np.isfinite(y)] for _, y in curves])
         axes.set_yscale("log")
-        power = not 1e-3 <= values.min() <= values.max() < 1e4
-        wide = values.max() > 20 * values.min()
-        axes.yaxis.set_major_locator(LogLocator(numticks=6) if wide else MaxNLocator(4))
+        spread = values.max() / values.min()
+        power = spread > 100
+        subs = (1.0,) if power else (1.0, 2.0, 5.0)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7) if spread > 4 else MaxNLocator(4))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
     else:

@@ -18,6 +18,9 @@ DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="needs Chromium and chromedriver")
 
 
+LONG = "/a/path/that_has_no_place_to_be_broken" * 5
+
+
 @pytest.fixture(scope="module")
 def driver():
     options = webdriver.ChromeOptions()
@@ -33,24 +36,24 @@ def driver():
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     x = np.random.default_rng(0).random((60, 80))
-    long = "a-word-that-has-no-place-to-be-broken-" * 5
     plot = Plot(
-        "Loss", "step", "loss", (Curve("joint", (0, 1, 2), (1.0, 0.1, 0.01)), Curve(long, (0, 1), (2.0, 3.0))), True
+        "Loss", "step", "loss", (Curve("joint", (0, 1, 2), (1.0, 0.1, 0.01)), Curve(LONG, (0, 1), (2.0, 3.0))), True
     )
     picture = Picture(
-        "<b>im1</b>", x, 1 - x, x**2, np.ones((9, 9)), np.eye(7), {long: long}, (plot,), notice=f"synthesised {long}"
+        "<b>im1</b>", x, 1 - x, x**2, np.ones((9, 9)), np.eye(7), {LONG: LONG}, (plot,), notice=f"synthesised {LONG}"
     )
     rows = [
         {"name": "a", "psnr": 30.0},
-        {"name": "b", "psnr": None, "failure": f"NaN {long}"},
-        {"name": "c10", "psnr": 9.5},
-        {"name": "c9", "psnr": float("inf")},
+        {"name": "b", "psnr": None, "failure": f"NaN {LONG}"},
+        {"name": "c10", "psnr": 9.5, "text": LONG},
+        {"name": "c9" + LONG, "psnr": float("inf")},
     ]
     columns = (Column("name", "Name", numeric=False), Column("psnr", "PSNR", better="higher"))
+    texts = (Column("text", "Text", numeric=False),)
     wide = tuple(Column(f"k{i}", f"Column {i}") for i in range(20))
     page = Page(
-        f"Report {long}", (long,), (Table("Scores", columns + wide, tuple(rows)),), (plot,),
-        (picture, Picture("grey", x, x[:50])), {"key": long}, {"deblurkit": "1"},
+        f"Report {LONG}", (LONG,), (Table("Scores", columns + texts + wide, tuple(rows)),), (plot,),
+        (picture, Picture("grey", x, x[:50])), {"key": LONG}, {"deblurkit": "1"},
     )  # fmt: skip
     path = tmp_path_factory.mktemp("report") / "page.html"
     write_report(path, page, overwrite=False)
@@ -172,7 +175,8 @@ def test_the_truth_takes_the_place_of_the_result(page):
 def test_tables_are_sorted_with_missing_values_last(page):
     def names():
         return [
-            cell.text.split("\n")[0] for cell in page.find_elements(By.CSS_SELECTOR, "tbody th .value, tbody th strong")
+            cell.text.split("\n")[0].removesuffix(LONG)
+            for cell in page.find_elements(By.CSS_SELECTOR, "tbody th .value, tbody th strong")
         ]
 
     def header(number):
@@ -201,6 +205,11 @@ def test_nothing_leaves_the_page_sideways(page, width):
             .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)
             .map((e) => e.outerHTML.slice(0, 80))"""
     assert page.execute_script(script) == []
+    script = """
+        return [...document.querySelectorAll("th > *, td > *")].filter((e) => !e.matches(".unseen")).filter((e) =>
+            e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right + 1 ||
+            e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map((e) => e.outerHTML)"""
+    assert page.execute_script(script) == [], "values run into their neighbours"
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     assert page.execute_script("return getComputedStyle(document.querySelector('.scroll')).overflowX") == "auto"
     tick = page.execute_script("return document.querySelector('.drawing text').getBoundingClientRect().height")

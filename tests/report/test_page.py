@@ -393,6 +393,14 @@ def test_long_curves_are_thinned_and_keep_their_peaks():
     assert "between 1 and 9" in description(plot)
 
 
+@pytest.mark.parametrize("top", [1.3, 3.0, 17.0, 80.0, 1e5, 1e12])
+def test_logarithmic_axes_have_a_few_ticks(top):
+    svg = draw(Plot("t", "x", "y", (Curve("c", (0, 1), (2e-4, 2e-4 * top)),), True), "p")
+    ticks = re.findall(r"<text[^>]*anchor: end[^>]*>([^<]*)<", svg)
+    assert 2 <= len(ticks) <= 8
+    assert len(set(ticks)) == len(ticks)
+
+
 @pytest.mark.parametrize("log", [False, True])
 def test_curves_of_one_value_have_an_axis(log):
     assert "<text" in draw(Plot("t", "x", "y", (Curve("c", (0, 1), (0.25, 0.25)),), log), "p")
