@@ -72,17 +72,17 @@ def all_pages(parts: Registry) -> dict[str, str]:
     }
 
 
-def stale_pages(pages: Mapping[str, str], folder: Path = FOLDER) -> list[str]:
+def stale_pages(pages: Mapping[str, str]) -> list[str]:
     """Return the pages that differ from their files or have none, and the files that are no page."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*") if path.is_file()}
     changed = [name for name, text in pages.items() if name not in found or found[name].read_bytes() != text.encode()]
     return sorted([*changed, *(found.keys() - pages.keys())])
 
 
-def renew(pages: Mapping[str, str], stale: list[str], folder: Path = FOLDER) -> None:
+def renew(pages: Mapping[str, str], stale: list[str]) -> None:
     """Write the pages that changed, and remove what belongs to nothing."""
     for name in stale:
-        path = folder / name
+        path = FOLDER / name
         if name in pages:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(pages[name].encode())

@@ -55,15 +55,13 @@ class OtherParams(Params):
 
 
 def test_a_changed_parameter_makes_its_page_stale(program):
-    with program.only_built_ins():
-        parts = registry()
-        entry = parts.find("image_prior", "dip")
+    with program.only_built_ins(), pytest.MonkeyPatch.context() as patch:
+        entry = registry().find("image_prior", "identity")
         changed = Entry(replace(entry.spec, params=OtherParams), entry.provider)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(parts._entries, ("image_prior", "dip"), changed)
-            page = program.component_pages(parts)["image-priors/dip.md"]
-            assert "`--image-prior.depth` | integer | `3` | x ≥ 1 | Another parameter." in page
-            assert "image-priors/dip.md" in program.stale_pages({"image-priors/dip.md": page})
+        patch.setitem(registry()._entries, ("image_prior", "identity"), changed)
+        pages = program.component_pages(registry())
+    assert "| `--image-prior.depth` | integer | `3` | x ≥ 1 | Another parameter. |" in pages["image-priors/identity.md"]
+    assert [name for name in program.stale_pages(pages) if name in pages] == ["image-priors/identity.md"]
 
 
 def test_stale_pages_are_named_renewed_and_removed(program, tmp_path, monkeypatch, capsys):
