@@ -27,18 +27,17 @@ def plain_text(table: Table) -> str:
         return "  ".join(padded).rstrip()
 
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    notes = [line for note in table.notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    notes = [line for note in notes_of(table) for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
     return "\n".join([table.title, aligned(titles), rule, *map(aligned, lines), *([""] if notes else []), *notes])
 
 
 def markdown(table: Table) -> str:
     """A table of GitHub's Markdown, definitions below."""
     titles, lines = _texts(table)
+    notes = notes_of(table)
     marks = ["---:" if column.numeric else "---" for column in table.columns]
     cells = ["| " + " | ".join(text.replace("|", r"\|") for text in line) + " |" for line in (titles, marks, *lines)]
-    return "\n".join(
-        [f"**{table.title}**", "", *cells, *([""] if table.notes else []), *(f"- {note}" for note in table.notes)]
-    )
+    return "\n".join([f"**{table.title}**", "", *cells, *([""] if notes else []), *(f"- {note}" for note in notes)])
 
 
 def comma_separated(table: Table) -> str:
@@ -52,6 +51,11 @@ def comma_separated(table: Table) -> str:
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {"table": plain_text, "markdown": markdown, "csv": comma_separated}
 """How a table may be printed, apart from JSON."""
+
+
+def notes_of(table: Table) -> list[str]:
+    """What stands below a table: its own notes, then what the columns say."""
+    return [*table.notes, *(f"{column.title}: {column.help}" for column in table.columns if column.help)]
 
 
 def text_of(column: Column, value: Value) -> str:

@@ -13,6 +13,8 @@ from deblurkit.report import Column, Table
 from deblurkit.scores import Protocol, Score
 
 Value = str | float | None
+MOST_LINES = 16
+"""A longer table of pictures is folded on a page."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
         *([_difference(primary), _interval()] if shape.differences else []),
         *(_published(score) for score in protocol.scores),
         Column("failures", "failures %", FAILURES, digits=1, better="lower"),
-        *(Column(score.name, score.title, score.text, digits=score.digits, better=score.better) for score in others),
+        *map(column_of, others),
         Column("seconds", "s", "Mean seconds a picture.", digits=2, better="lower"),
         Column("memory", "MB", "Most memory of a cell, the program included.", digits=0, better="lower"),
     ]
@@ -52,7 +54,7 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
     wrong = [
         f"{name_of(row.row)}: {line['failure']}" for row, line in zip(rows, lines, strict=True) if "failure" in line
     ]
-    return Table(shape.title, used, tuple(lines), (*shape.notes, *wrong, *definitions(used, protocol)))
+    return Table(shape.title, used, tuple(lines), (*shape.notes, *wrong))
 
 
 SPREAD = {"sd": "standard deviation", "median": "median", "worst": "least favourable value"}
@@ -62,15 +64,14 @@ FAILURES = (
 )
 
 
-def definitions(columns: Sequence[Column], protocol: Protocol) -> list[str]:
-    """One line a score: what it is, and whether published tables have it."""
-    shown = {column.key for column in columns}
-    lines = [
-        f"{score.title}: {score.text} ({'as published' if score.published else 'corrected'})"
-        for score in protocol.scores
-        if shown & {score.name, f"{score.name}:mean"}
-    ]
-    return [*lines, f"failures: {FAILURES}"]
+def column_of(score: Score) -> Column:
+    """The column of a score, with its definition and whether published tables have it."""
+    return Column(score.name, score.title, definition(score), digits=score.digits, better=score.better)
+
+
+def definition(score: Score) -> str:
+    """What a score is, and whether published tables have it."""
+    return f"{score.text.removesuffix('.')} ({'as published' if score.published else 'corrected'})."
 
 
 def cell_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[str, str]) -> Table:
@@ -79,10 +80,7 @@ def cell_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[st
         *(Column(key, title, numeric=False) for key, title in labels.items()),
         Column("case", "picture", numeric=False),
         Column("seed", "seed", digits=0),
-        *(
-            Column(score.name, score.title, score.text, digits=score.digits, better=score.better)
-            for score in protocol.scores
-        ),
+        *map(column_of, protocol.scores),
         Column("kernel_size", "kernel px", digits=0),
         Column("seconds", "s", digits=2),
         Column("quality", "quality", "What the run itself thought of its result.", numeric=False),
@@ -102,7 +100,9 @@ def cell_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[st
         for row in rows
         for one in row.scored
     )
-    return Table("Every picture", columns, lines)
+    same = len({line["seed"] for line in lines}) < 2
+    shown = tuple(column for column in columns if not (same and column.key == "seed"))
+    return Table("Every picture", shown, lines, folded=len(lines) > MOST_LINES)
 
 
 def group_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[str, str]) -> Table | None:
@@ -140,7 +140,7 @@ def _primary_columns(score: Score) -> list[Column]:
         return Column(f"{score.name}:{key}", title, text, digits=score.digits, better=better)
 
     spread = [column(word, word, f"The same, {text}.") for word, text in SPREAD.items()]
-    return [column("mean", score.title, score.text), *spread]
+    return [column("mean", score.title, definition(score)), *spread]
 
 
 def _difference(score: Score) -> Column:

@@ -64,7 +64,7 @@ def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: Sizes, optio
     task = Task(
         rows=rows,
         protocol=protocol_of(layout),
-        shape=Shape({COLUMN: ""}, differences=False, title=f"{layout}: {name}", notes=(f"{facts}.",)),
+        shape=Shape({COLUMN: "result"}, differences=False, title=f"{layout}: {name}", notes=(f"{facts}.",)),
         folder=options.out or Path("runs") / f"benchmark-{layout}",
         lead=(f"Data set {layout}, {facts}.",),
         document={"dataset": [str(one) for one in dataset], "layout": layout, "config": config.to_json()},

@@ -41,12 +41,14 @@ class Table:
             keys mean something beside the columns: ``failure`` is a text that marks the row as failed and is shown
             in it; a true ``reference`` keeps the row (an oracle, the blurry picture) from being marked as best.
         notes: Sentences below it.
+        folded: Whether it is shown only when asked for, since it is long.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, str | float | None], ...]
     notes: tuple[str, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)

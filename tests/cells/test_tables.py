@@ -7,7 +7,7 @@ import pytest
 
 from deblurkit.cells.cell import blurry_cell, oracle_cell, run_cell
 from deblurkit.cells.engine import Results
-from deblurkit.cells.formats import FORMATS
+from deblurkit.cells.formats import FORMATS, notes_of
 from deblurkit.cells.row import Row, conclude
 from deblurkit.cells.table import Shape, cell_table, document_of, group_table, summary_table
 from deblurkit.registry import registry
@@ -122,8 +122,8 @@ def test_columns_that_nobody_has_are_left_out_and_all_others_defined(table):
     assert {"psnr-aligned:mean", "error-ratio-ssd", "difference", "interval"} <= keys
     shown = [score for score in PROTOCOL.scores if keys & {score.name, f"{score.name}:mean"}]
     for score in shown:
-        assert any(note.startswith(f"{score.title}: {score.text}") for note in table.notes)
-    assert any("(as published)" in note for note in table.notes)
+        assert any(note.startswith(f"{score.title}: {score.text[:-1]}") for note in notes_of(table))
+    assert any("(as published)" in note for note in notes_of(table))
 
 
 def test_categories_are_averaged_on_their_own(concluded, scene):
