@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurkit.core.observation import Observation
+from deblurkit.ops.convolve import convolve_valid
 from deblurkit.params import Params
 
 P = TypeVar("P", bound=Params)
@@ -41,8 +42,11 @@ class KernelPrior(nn.Module, Generic[P]):
         return self.size[0] // 2, self.size[1] // 2
 
     def blur(self, x: Tensor) -> Tensor:
-        """Blur a latent image (B, C, H + 2 my, W + 2 mx) to (B, C, H, W); differentiable in x and in the parameters."""
-        raise NotImplementedError
+        """Blur a latent image (B, C, H + 2 my, W + 2 mx) to (B, C, H, W); differentiable in x and in the parameters.
+
+        Unless a prior says otherwise, the valid convolution with its :meth:`kernel`.
+        """
+        return convolve_valid(x, self.kernel())
 
     def kernel(self) -> Tensor:
         """The convolution kernel (B, 1, h, w), non-negative, sum 1, true convolution (offer ``kernel``)."""

@@ -39,10 +39,6 @@ class Convolution(KernelPrior[ConvolutionParams]):
         kernel = torch.softmax(self.params.pace * self.logits.flatten(1), dim=1).view_as(self.logits)
         return kernel * (kernel > 10 * NOTHING)
 
-    def blur(self, x: Tensor) -> Tensor:
-        """Valid convolution with :meth:`kernel`."""
-        return convolve_valid(x, self.kernel())
-
     def fit(self, kernel: Tensor) -> None:
         """Take over a kernel; exact zeros stay zeros."""
         with torch.no_grad():

@@ -12,7 +12,6 @@ from deblurkit.core import KernelPrior, Observation
 from deblurkit.kernel_priors.plugin import KernelDIPParams
 from deblurkit.nets.hourglass import Hourglass, min_side
 from deblurkit.nets.untrained import UntrainedNetworks
-from deblurkit.ops.convolve import convolve_valid
 
 
 class KernelDIP(KernelPrior[KernelDIPParams]):
@@ -51,10 +50,6 @@ class KernelDIP(KernelPrior[KernelDIPParams]):
             picture, (-(columns // 2), -(columns - columns // 2), -(rows // 2), -(rows - rows // 2))
         )
         return picture / picture.sum((-2, -1), keepdim=True)
-
-    def blur(self, x: Tensor) -> Tensor:
-        """Valid convolution with :meth:`kernel`."""
-        return convolve_valid(x, self.kernel())
 
     def fit(self, kernel: Tensor) -> None:
         """Train the networks towards ``kernel`` for ``fit_steps`` Adam steps of squared error."""

@@ -11,7 +11,6 @@ from deblurkit.core import KernelPrior, Observation
 from deblurkit.kernel_priors.plugin import FCNParams
 from deblurkit.nets.fcn import KernelFCN
 from deblurkit.nets.untrained import UntrainedNetworks
-from deblurkit.ops.convolve import convolve_valid
 
 
 class FCN(KernelPrior[FCNParams]):
@@ -34,10 +33,6 @@ class FCN(KernelPrior[FCNParams]):
         """(B, 1, h, w), >= 0, sum 1 by the softmax."""
         kernel: Tensor = self.networks()
         return kernel
-
-    def blur(self, x: Tensor) -> Tensor:
-        """Valid convolution with :meth:`kernel`."""
-        return convolve_valid(x, self.kernel())
 
     def fit(self, kernel: Tensor) -> None:
         """Train the networks towards ``kernel`` for ``fit_steps`` Adam steps of cross-entropy."""

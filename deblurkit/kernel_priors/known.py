@@ -11,7 +11,6 @@ from deblurkit.core import KernelPrior, Observation
 from deblurkit.errors import KernelError
 from deblurkit.kernel_priors.plugin import KnownParams
 from deblurkit.kernels import read_kernel
-from deblurkit.ops.convolve import convolve_valid
 
 
 class Known(KernelPrior[KnownParams]):
@@ -40,7 +39,3 @@ class Known(KernelPrior[KnownParams]):
     def kernel(self) -> Tensor:
         """The given kernel, (B, 1, h, w)."""
         return self.weights
-
-    def blur(self, x: Tensor) -> Tensor:
-        """Valid convolution with the given kernel."""
-        return convolve_valid(x, self.weights)
