@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -33,9 +34,9 @@ class Recorder(click.HelpFormatter):
         self.sections[name] = []
         yield
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:  # noqa: ARG002
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:  # noqa: ARG002
         """Keep the records of the section that was begun last."""
-        self.sections[list(self.sections)[-1]] += [(flags, text) for flags, text in rows]
+        self.sections[list(self.sections)[-1]] += list(rows)
 
 
 def command_pages() -> dict[str, str]:
@@ -71,17 +72,18 @@ def _command(name: str, command: click.Command) -> str:
 
 def _help(text: str) -> tuple[str, str]:
     """Return the paragraphs of a help text, and its examples, which Click is told not to wrap."""
-    told, examples = [], []
+    told: list[str] = []
     for block in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        verbatim = textwrap.dedent(block.partition("\n")[2])
         if not block.startswith("\b"):
             told.append(spans(block))
-            continue
-        lines = [line.strip() for line in block.splitlines()[1:]]
-        if lines[0] == "Examples:":
-            examples += lines[1:]
+        elif not verbatim.startswith("Examples:\n"):
+            told.append(fence("text", verbatim))
         else:
-            told.append(fence("text", "\n".join(block.splitlines()[1:])))
-    return "\n\n".join(told), "\n".join(examples)
+            # what leads to the examples does not stand above them here
+            told[-1] = re.sub(r":$", ".", told[-1])
+            return "\n\n".join(told), textwrap.dedent(verbatim.partition("\n")[2])
+    return "\n\n".join(told), ""
 
 
 def _options(title: str, rows: Sequence[tuple[str, str]]) -> str:

@@ -174,8 +174,8 @@ def _fitting(spec: ComponentSpec, registry: Registry) -> str:
     other = "kernel_prior" if spec.kind == "image_prior" else "image_prior"
     partners: dict[str, list[str]] = {}
     for entry in registry.entries(other):
-        names = (spec.name, entry.spec.name) if other == "kernel_prior" else (entry.spec.name, spec.name)
-        partners.setdefault(_optimizers(*names, registry), []).append(link(other, entry.spec.name))
+        image, kernel = (spec.name, entry.spec.name) if other == "kernel_prior" else (entry.spec.name, spec.name)
+        partners.setdefault(_optimizers(image, kernel, registry), []).append(link(other, entry.spec.name))
     lines = [f"{', '.join(names)}: {ways or 'nothing moves them'}" for ways, names in partners.items()]
     last = ""
     if Offer.RESTORE in spec.offers:
