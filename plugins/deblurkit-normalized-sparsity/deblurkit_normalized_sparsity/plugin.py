@@ -14,8 +14,8 @@ from deblurkit.specs import ImagePriorSpec
 class NormalizedSparsityParams(Params):
     """Parameters of `normalized-sparsity`."""
 
-    weight: float = param(8e-4, "Cost of l1 over l2 of the gradients while the kernel still moves.", above=0.0)
-    relax: float = param(8.0, "That cost falls by this factor over the rounds at one scale.", min=1.0)
+    weight: float = param(2e-3, "Cost of l1 over l2 of the gradients while the kernel still moves.", above=0.0)
+    relax: float = param(20.0, "That cost falls by this factor over the rounds at one scale.", min=1.0)
     outer: int = param(3, "Times that the l2 norm is frozen and the l1 problem solved, when restoring.", min=1)
     inner: int = param(20, "Rounds of the splitting that solves it.", min=1)
     strength: float = param(1.0, "Factor on the cost that follows from the noise level, for a known kernel.", above=0.0)
