@@ -97,7 +97,8 @@ def _option(flags: str, text: str) -> tuple[str, str, str]:
     while found := _FACTS.search(text):
         facts.insert(0, comparison(found[1].removeprefix("default: ")))
         text = text[: found.start()]
-    return code(flags.replace(" / ", ", ")), text.strip(), "; ".join(facts)
+    flags = flags.replace(" / ", ", ").replace(" RANGE", "")
+    return code(flags), text.strip(), "; ".join(facts)
 
 
 def _part(part: str, name: str) -> str:

@@ -9,7 +9,7 @@ from deblurkit.cli.list import plural
 from deblurkit.config import COMPONENTS, recipes, resolve
 from deblurkit.params import AUTO, Parameter, Params, Plain, fields_of, plain_value
 from deblurkit.registry import KINDS, Registry
-from deblurkit.specs import CLOSED_FORMS, ComponentSpec, Offer, OptimizerSpec, find_fit
+from deblurkit.specs import CLOSED_FORMS, ComponentSpec, Kind, Offer, OptimizerSpec, find_fit
 from pages.markdown import bullets, code, comparison, docstring_of, fence, page, prose, section, source_file, table
 from pages.measured import measured
 
@@ -171,7 +171,7 @@ def _fitting(spec: ComponentSpec, registry: Registry) -> str:
             "How it moves image / kernel, by a closed form (`restore`, `estimate`) or by gradients:",
             _matrix(spec, registry),
         )
-    other = "kernel_prior" if spec.kind == "image_prior" else "image_prior"
+    other: Kind = "kernel_prior" if spec.kind == "image_prior" else "image_prior"
     partners: dict[str, list[str]] = {}
     for entry in registry.entries(other):
         image, kernel = (spec.name, entry.spec.name) if other == "kernel_prior" else (entry.spec.name, spec.name)
