@@ -1,8 +1,8 @@
 """A page for every recipe, and one for what a configuration consists of."""
 
 from deblurkit.cli.list import plural
-from deblurkit.config import COMPONENTS, DEFAULT, DEFAULT_RECIPE, PLAIN, recipes, resolve
-from deblurkit.params import fields_of
+from deblurkit.config import COMPONENTS, DEFAULT_RECIPE, PLAIN, recipes, resolve
+from deblurkit.params import fields_of, plain
 from deblurkit.registry import Registry
 from pages.components import WORDS, link, parameter_rows, toml, toml_value
 from pages.markdown import ROOT, code, fence, page, section, table
@@ -22,18 +22,21 @@ def _recipe(name: str, summary: str, registry: Registry) -> str:
         known = chosen in registry.names(kind)
         words = "Last step" if part == "final" else WORDS[kind]
         parts.append((words, link(kind, chosen) if known else code(chosen)))
-    set_ = [
-        (code(key), code(toml_value(value)))
-        for key, value in resolved.values().items()
-        if resolved.origins[key] != DEFAULT and not key.endswith(".name")
-    ]
+    differing = []
+    for part in (*COMPONENTS, *PLAIN):
+        params = getattr(resolved, part) if part in PLAIN else getattr(resolved, part).params
+        differing += [
+            (code(f"{part}.{one.name}"), code(toml_value(plain(params)[one.name])), code(toml(one)))
+            for one in fields_of(type(params))
+            if getattr(params, one.name) != one.default
+        ]
     return page(
         f"# {name}",
         f"[Recipe](../README.md#recipes). {summary}",
         f'Chosen by `--recipe {name}`, or `base = "{name}"` in a file.'
         + (" It is the default." if name == DEFAULT_RECIPE else ""),
         section("Parts", table(("part", "component"), parts)),
-        section("Values that differ from the defaults", table(("key", "value"), set_)),
+        section("What differs from the defaults", table(("key", "value", "default"), differing)),
         section("The file", fence("toml", (ROOT / f"deblurkit/recipes/{name}.toml").read_text(encoding="utf-8"))),
         measured("recipe", name),
     )
