@@ -1,19 +1,15 @@
-"""How well a kernel space re-blurs, on pictures that it was not trained on; beside every number, one without learning.
+"""How well a kernel space re-blurs where the camera turns, or blurs over several frames; beside it, one kernel.
 
-    python benchmarks/kernel_space.py SPACE --table 1 [--gamma 2.2 --gain 1.2] [--noise 0.01] [--data ../shared/data]
-    python benchmarks/kernel_space.py SPACE --table 3
-    python benchmarks/kernel_space.py SPACE --rotation 1.5
-    python benchmarks/kernel_space.py SPACE --pairs
+    python benchmarks/kernel_space.py SPACE --rotation 1.5 [--data ../shared/data]
+    python benchmarks/kernel_space.py SPACE --frames
 
-All numbers are PSNR in dB of the re-blurred against the blurry picture without its noise, where both are valid.
-``ratio`` is the plain spectral ratio of tapered gradients, ``corrected`` the same with its residual fed back three
-times; either is projected onto the simplex, and neither is learned. SPACE may be '' for the space that comes with
-deblurkit.
+All numbers are PSNR in dB of the re-blurred against the blurry picture where both are valid. ``one kernel`` is the
+spectral ratio of tapered gradients with its residual fed back three times, projected onto the simplex: nothing is
+learned there. SPACE may be '' for the space that comes with deblurkit. What is made of pictures and kernels, and pairs
+that lie in files, are studies under configs/kernel-space for ``deblurkit ablate``.
 
-* ``--table 1``: the code is extracted from one picture and applied to another, y' = F(x', G(x, y)), kernel by kernel.
-* ``--table 3``: the picture itself is re-blurred, by G alone, and after 100 steps of Adam on the code.
 * ``--rotation A``: the camera turns from -A to A degrees about the picture's centre.
-* ``--pairs``: nyu_rotation_synth, GoPro pairs, and averages of frames at 240 per second.
+* ``--frames``: averages of 7, 11 and 15 frames at 240 per second.
 """
 
 import argparse
@@ -23,23 +19,20 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from deblurkit.images import read_image
-from deblurkit.kernel_space.exposure import expose
 from deblurkit.nets.kernel_space.compact import CompactSpace
 from deblurkit.nets.kernel_space.refine import refine
 from deblurkit.nets.kernel_space.space import KernelSpace
 from deblurkit.nets.kernel_space.weights import load_space
 from deblurkit.ops.convolve import convolve_valid
-from deblurkit.ops.spectral_ratio import REGULARISATION, nearest_kernel, spectral_ratio
+from deblurkit.ops.spectral_ratio import nearest_kernel, spectral_ratio
 
 WINDOW = 31
-NOISY_REGULARISATION = 0.3
-CONTROLS = {"ratio": 0, "corrected": 3}
+FRAMES = "pairs/frames_gopr0477_240fps"
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -64,91 +57,15 @@ def pictures(data: Path, names: list[str], count: int, side: int) -> list[Tensor
     return found[:: max(1, len(found) // count)][:count]
 
 
-def levin_kernels(data: Path) -> list[Tensor]:
-    """The 8 kernels (1, 1, WINDOW, WINDOW) of Levin et al. 2009."""
-    kernels = []
-    for number in range(1, 9):
-        kernel = torch.from_numpy(np.load(data / f"levin/kernels_conv/k{number}.npy")).float()[None, None]
-        pad = (WINDOW - kernel.shape[-1]) // 2
-        kernels.append(functional.pad(kernel, [pad] * 4))
-    return kernels
-
-
-def control(sharp: Tensor, blurry: Tensor, corrections: int, noise: float = 0.0) -> Tensor:
-    """A kernel without learning; with noise the regularisation is the best of six for 1 % of it."""
-    strength = REGULARISATION if noise == 0 else NOISY_REGULARISATION
-    return nearest_kernel(spectral_ratio(sharp, blurry, WINDOW, regularisation=strength, corrections=corrections))
-
-
-def controls(sharp: Tensor, blurry: Tensor, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
-    """The kernels without learning between two pictures, in the light that the camera saw."""
-    light, seen = sharp**options.gamma, blurry.clamp(0, 1) ** options.gamma
-    for name, corrections in CONTROLS.items():
-        yield name, control(light, seen, corrections, options.noise)
+def control(sharp: Tensor, blurry: Tensor) -> Tensor:
+    """A kernel without learning."""
+    return nearest_kernel(spectral_ratio(sharp, blurry, WINDOW))
 
 
 def reblur(space: KernelSpace, sharp: Tensor, code: Tensor) -> Tensor:
     """F where WINDOW's border is left out, whatever the space's margin."""
     with torch.no_grad():
         return inner(space.blur(sharp, code), WINDOW // 2 - space.margin).clamp(0, 1)
-
-
-def through_camera(sharp: Tensor, kernel: Tensor, gamma: float) -> Tensor:
-    """Re-blur in the light of a known gamma: the control knows what the space has to find out."""
-    return convolve_valid(sharp.clamp_min(0) ** gamma, kernel).clamp(0, 1) ** (1 / gamma)
-
-
-def exposed(scene: Tensor, kernel: Tensor, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Sharp and blurry picture of one size, the blur being valid everywhere."""
-    one = scene.new_ones(len(scene))
-    return expose(scene, kernel, gamma=options.gamma * one, gain=options.gain * one)
-
-
-def noisy(picture: Tensor, options: argparse.Namespace) -> Tensor:
-    """With noise of the wanted strength, the same every time."""
-    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
-    return picture + options.noise * noise
-
-
-def table_1(space: KernelSpace, options: argparse.Namespace) -> None:
-    """Transfer to another picture."""
-    scenes = pictures(options.data, options.pictures, options.count, options.side + WINDOW - 1)
-    columns: dict[str, list[float]] = {}
-    for number, kernel in enumerate(levin_kernels(options.data), 1):
-        rows: dict[str, list[float]] = {"space": [], **{name: [] for name in CONTROLS}, "untouched": []}
-        for index, scene in enumerate(scenes):
-            sharp, blurry = exposed(scene, kernel, options)
-            blurry = noisy(blurry, options)
-            other = scenes[(index + 1) % len(scenes)]
-            other_sharp, other_blurry = exposed(other, kernel, options)
-            target = inner(other_blurry)
-            rows["space"].append(psnr(reblur(space, other_sharp, space.encode(sharp, blurry)), target))
-            for name, found in controls(sharp, blurry, options):
-                rows[name].append(psnr(through_camera(other_sharp, found, options.gamma), target))
-            rows["untouched"].append(psnr(inner(other_sharp), target))
-        report(f"kernel {number}", rows, columns)
-    summary(columns)
-
-
-def table_3(space: KernelSpace, options: argparse.Namespace) -> None:
-    """G alone, and after refinement."""
-    scenes = pictures(options.data, options.pictures, options.count, options.side + WINDOW - 1)
-    columns: dict[str, list[float]] = {}
-    for number, kernel in enumerate(levin_kernels(options.data), 1):
-        rows: dict[str, list[float]] = {"space": [], "refined": [], **{name: [] for name in CONTROLS}, "untouched": []}
-        for scene in scenes:
-            sharp, clean = exposed(scene, kernel, options)
-            blurry = noisy(clean, options)
-            target = inner(clean)
-            code = space.encode(sharp, blurry)
-            rows["space"].append(psnr(reblur(space, sharp, code), target))
-            code = refine(space, sharp, blurry, code, steps=options.steps, lr=options.lr)
-            rows["refined"].append(psnr(reblur(space, sharp, code), target))
-            for name, found in controls(sharp, blurry, options):
-                rows[name].append(psnr(through_camera(sharp, found, options.gamma), target))
-            rows["untouched"].append(psnr(inner(sharp), target))
-        report(f"kernel {number}", rows, columns)
-    summary(columns)
 
 
 def rotated(picture: Tensor, degrees: float, views: int = 61) -> Tensor:
@@ -173,7 +90,7 @@ def non_uniform(space: KernelSpace, sharp: Tensor, blurry: Tensor, options: argp
         if options.tile_steps:
             codes = refine(space, sharp, blurry, codes, steps=options.tile_steps, lr=options.lr)
             numbers["refined"] = psnr(reblur(space, sharp, codes), target)
-    numbers["one kernel"] = psnr(convolve_valid(sharp, control(sharp, blurry, 3)), target)
+    numbers["one kernel"] = psnr(convolve_valid(sharp, control(sharp, blurry)), target)
     numbers["untouched"] = psnr(inner(sharp), target)
     return numbers
 
@@ -182,20 +99,13 @@ def rotation(space: KernelSpace, options: argparse.Namespace) -> None:
     """Camera rotation, which no single kernel describes."""
     columns: dict[str, list[float]] = {}
     for index, sharp in enumerate(pictures(options.data, options.pictures, options.count, options.side), 1):
-        numbers = non_uniform(space, sharp, rotated(sharp, options.rotation), options)
-        report(f"picture {index}", {name: [number] for name, number in numbers.items()}, columns)
+        report(f"picture {index}", non_uniform(space, sharp, rotated(sharp, options.rotation), options), columns)
     summary(columns)
 
 
-def real_pairs(data: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, sharp and blurry picture (1, 1, H, W) of every pair that is there."""
-    root = data / "pairs"
-    found = [(path.with_name(path.name.replace("_gt", "")), path) for path in root.glob("nyu_rotation_synth/*_gt.jpg")]
-    found += [(path, path.with_name(path.name.replace("_blur", "_sharp"))) for path in root.glob("gopro_*/*_blur.png")]
-    for blurry, sharp in sorted(found):
-        one, other = (read_image(path).pixels.mean(1, keepdim=True) for path in (sharp, blurry))
-        yield f"{blurry.parent.name[:5]} {blurry.stem[:22]}", one, other
-    frames = [read_image(path).pixels.mean(1, keepdim=True) for path in sorted((root / FRAMES).glob("*.png"))]
+def averages(data: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, sharp and blurry picture (1, 1, H, W) of every average."""
+    frames = [read_image(path).pixels.mean(1, keepdim=True) for path in sorted((data / FRAMES).glob("*.png"))]
     for count in (7, 11, 15):
         if len(frames) >= count:
             start = (len(frames) - count) // 2
@@ -203,28 +113,21 @@ def real_pairs(data: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
             yield f"{count} frames averaged", frames[start + count // 2], light ** (1 / 2.2)
 
 
-FRAMES = "frames_gopr0477_240fps"
-
-
-def pairs(space: KernelSpace, options: argparse.Namespace) -> None:
-    """Pairs of which nobody knows the blur."""
+def frames(space: KernelSpace, options: argparse.Namespace) -> None:
+    """A blur that nobody knows, of a camera held by hand."""
     columns: dict[str, list[float]] = {}
-    for name, sharp, blurry in real_pairs(options.data):
-        border = [max(0, side - options.pair_side) // 2 for side in sharp.shape[-2:]]
-        part = (..., *(slice(cut, side - cut) for cut, side in zip(border, sharp.shape[-2:], strict=True)))
-        sharp, blurry = sharp[part], blurry[part]
-        numbers = non_uniform(space, sharp, blurry, options)
-        report(name, {column: [number] for column, number in numbers.items()}, columns)
+    for name, sharp, blurry in averages(options.data):
+        top, left = (max(0, side - options.pair_side) // 2 for side in sharp.shape[-2:])
+        rows, places = slice(top, sharp.shape[-2] - top), slice(left, sharp.shape[-1] - left)
+        report(name, non_uniform(space, sharp[..., rows, places], blurry[..., rows, places], options), columns)
     summary(columns)
 
 
-def report(name: str, rows: dict[str, list[float]], columns: dict[str, list[float]]) -> None:
-    """Print means over pictures, and keep them."""
-    for column, values in rows.items():
-        columns.setdefault(column, []).append(statistics.mean(values))
-    text = "  ".join(f"{column} {statistics.mean(values):6.2f}" for column, values in rows.items())
-    worst = f"  worst picture {min(rows['space']):6.2f}" if len(rows.get("space", [])) > 1 else ""
-    print(f"{name:<28} {text}{worst}", flush=True)
+def report(name: str, numbers: dict[str, float], columns: dict[str, list[float]]) -> None:
+    """Print a row, and keep it."""
+    for column, value in numbers.items():
+        columns.setdefault(column, []).append(value)
+    print(f"{name:<28} " + "  ".join(f"{column} {value:6.2f}" for column, value in numbers.items()), flush=True)
 
 
 def summary(columns: dict[str, list[float]]) -> None:
@@ -238,32 +141,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("space", type=Path, help="a kernel space's file; '' for the one that comes with deblurkit")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DEBLURKIT_DATA", "../shared/data")))
-    parser.add_argument("--table", type=int, choices=(1, 3))
     parser.add_argument("--rotation", type=float, metavar="DEGREES")
-    parser.add_argument("--pairs", action="store_true")
-    parser.add_argument("--gamma", type=float, default=1.0, help="of the camera that blurs")
-    parser.add_argument("--gain", type=float, default=1.0, help="overexposure; above 1 highlights saturate")
-    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation in the pair that G sees")
+    parser.add_argument("--frames", action="store_true")
     parser.add_argument("--pictures", action="append", metavar="FOLDER", help="folders of data/sharp [default: set14]")
     parser.add_argument("--count", type=int, default=8, help="pictures")
     parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels")
-    parser.add_argument("--steps", type=int, default=100, help="of Adam for --table 3")
     parser.add_argument("--lr", type=float, default=0.02, help="of Adam")
-    parser.add_argument("--tiles", type=int, default=5, help="tiles a side for --rotation and --pairs")
+    parser.add_argument("--tiles", type=int, default=5, help="tiles a side")
     parser.add_argument("--tile-steps", type=int, default=40, help="of Adam on the tiles' codes")
-    parser.add_argument("--pair-side", type=int, default=512, help="of the middle of --pairs, in pixels")
+    parser.add_argument("--pair-side", type=int, default=512, help="of the middle for --frames, in pixels")
     options = parser.parse_args()
     options.pictures = options.pictures or ["set14"]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     space = load_space(options.space)
-    if options.table == 1:
-        table_1(space, options)
-    elif options.table == 3:
-        table_3(space, options)
     if options.rotation is not None:
         rotation(space, options)
-    if options.pairs:
-        pairs(space, options)
+    if options.frames:
+        frames(space, options)
 
 
 if __name__ == "__main__":

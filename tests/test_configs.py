@@ -4,14 +4,21 @@ import re
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deblurkit import config
+from deblurkit.ablation.rows import Resolved, resolve_variants
+from deblurkit.ablation.study import read_study
+from deblurkit.cli import main
 from deblurkit.cli.train_kernel_space import SOURCES, read_settings
 from deblurkit.config import CUSTOM_RECIPE, read_document, resolve
 from deblurkit.errors import ConfigError
 from deblurkit.kernel_space.settings import Sources
+from deblurkit.nets.kernel_space.weights import load_space, save_space
 from deblurkit.registry import registry
+from deblurkit.scores import protocol_of
 
 ROOT = Path(__file__).parents[1] / "configs"
 if not ROOT.is_dir():
@@ -19,8 +26,9 @@ if not ROOT.is_dir():
 
 FILES = sorted(ROOT.rglob("*.toml"))
 SECTIONS = {*config.COMPONENTS, *config.PLAIN}
-RUNS = [path for path in FILES if SECTIONS & read_document(path).keys()]
-TRAININGS = [path for path in FILES if path not in RUNS]
+STUDIES = [path for path in FILES if "variant" in read_document(path)]
+RUNS = [path for path in FILES if path not in STUDIES and SECTIONS & read_document(path).keys()]
+TRAININGS = [path for path in FILES if path not in (*RUNS, *STUDIES)]
 COMPLETE = [path for path in RUNS if "common" not in path.stem]
 
 
@@ -53,7 +61,7 @@ def test_data_lies_beside_the_config(path):
     assert all(re.fullmatch(r"(data|material)(/\w+)*|trajectories|textures|[\w-]+\.safetensors", one) for one in paths)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", [path for path in FILES if path not in STUDIES], ids=name)
 def test_an_unknown_key_is_refused(path, tmp_path):
     changed = tmp_path / path.name
     text = path.read_text().replace(
@@ -106,6 +114,148 @@ def test_figure_6_with_a_generator_keeps_its_picture_and_leaves_its_file_to_the_
             assert run["image_prior"]["weights"] == ""
             named = resolve({"image_prior.weights": "a.safetensors"}, registry=registry(), file=path)
             assert named.to_json()["image_prior"]["weights"].endswith("a.safetensors")
+
+
+MADE = "reblur"
+"""Layout of the cells that judge a kernel space."""
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """A copy of the configs, with the spaces that the studies want trained first."""
+    for path in FILES:
+        copy = tmp_path / "configs" / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+    space = load_space(Path())
+    for trained in ("table-1", "gopro"):
+        save_space(tmp_path / "configs" / "kernel-space" / f"{trained}.safetensors", space, card={})
+    digits = tmp_path / "tests" / "data"
+    digits.mkdir(parents=True)
+    (digits / "digits.safetensors").symlink_to(ROOT.parent / "tests" / "data" / "digits.safetensors")
+    return tmp_path / "configs"
+
+
+def layout_of_study(study):
+    return study.layout if study.task == "deblur" else MADE
+
+
+@pytest.mark.parametrize("reduced", [False, True], ids=["full", "reduced"])
+@pytest.mark.parametrize("path", STUDIES, ids=name)
+def test_every_variant_of_a_study_resolves(path, reduced, studies):
+    study = read_study(studies / path.relative_to(ROOT), reduced=reduced)
+    found = resolve_variants(study, registry(), {"threads": 1})
+    assert all(isinstance(one, Resolved) for one in found), [one for one in found if isinstance(one, str)]
+    values = [one.values() for one in found]
+    assert len({repr(one) for one in values}) == len(found), "no two variants are the same"
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name)
+def test_a_study_says_what_it_reproduces_and_what_it_costs(path):
+    study = read_study(path)
+    assert study.summary.endswith(".")
+    assert re.search(r"\b20\d\d, (table|figure|section) ", study.reproduces)
+    assert re.search(r"(hour|minute|second|\d s)\b.* (core|Titan V)", study.cost)
+    assert "Reduced:" in study.cost
+    assert "measured" in study.cost
+    assert study.images
+    data = [*study.images, *([study.blur.kernels] if study.blur else [])]
+    assert all(one.relative_to(path.parent).parts[0] == "data" for one in data), "pictures lie beside the config"
+    if study.reproduces.startswith("Ren"):
+        assert study.size == "given", "published methods are handed the kernel size"
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name)
+def test_the_reduced_size_is_smaller(path):
+    full, reduced = read_study(path), read_study(path, reduced=True)
+    assert (full.task, full.size) == (reduced.task, reduced.size)
+    sizes = [
+        (len(one.seeds), len(one.variants), len(one.images) if one.blur else 0, -len(one.cases))
+        for one in (full, reduced)
+    ]
+    layers = [sum(bool(layer.sections) for one in study.variants for layer in one.stack) for study in (full, reduced)]
+    assert sizes[0] != sizes[1] or layers[0] != layers[1] or full.images != reduced.images
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name)
+def test_published_scores_are_scores_of_the_data_set(path):
+    study = read_study(path)
+    scores = {score.name: score for score in protocol_of(layout_of_study(study)).scores}
+    published = [*(one.published for one in study.variants), *(one.scores for one in study.published)]
+    for values in published:
+        assert set(values) <= set(scores)
+        assert all(scores[key].published for key in values)
+
+
+def test_published_numbers_of_the_papers():
+    def of(file):
+        study = read_study(ROOT / file)
+        return [tuple(one.published.values()) for one in study.variants if one.published]
+
+    assert of("selfdeblur/table-1.toml") == [(33.07, 0.9313), (30.53, 0.8748)]
+    assert of("selfdeblur/table-2.toml") == [(33.07, 0.9313), (28.37, 0.8396), (30.92, 0.8889), (21.51, 0.5256)]
+    assert of("selfdeblur/table-3.toml") == [(33.07, 0.9313, 1.1968), (33.32, 0.9438, 1.2509)]
+    assert of("selfdeblur/table-4.toml") == [(20.97, 0.7524), (21.13, 0.7319)]
+    singles = (49.48, 51.93, 52.06, 53.74, 49.91, 49.49, 51.43, 50.38)
+    assert of("kernel-space/study-table-1.toml") == [(pytest.approx(sum(singles) / 8, abs=5e-3),)]
+    assert of("kernel-space/study-table-3.toml") == [(30.67,), (35.13,)]
+
+
+def test_table_2_differs_in_the_network_of_the_kernel_alone():
+    for reduced in (False, True):
+        study = read_study(ROOT / "selfdeblur" / "table-2.toml", reduced=reduced)
+        found = [one.to_json() for one in resolve_variants(study, registry(), {})[:4]]
+        kernels = [(one["kernel_prior"]["name"], one["kernel_prior"].get("hidden_layers")) for one in found]
+        assert kernels == [("fcn", 1), ("fcn", 0), ("fcn", 2), ("dip", None)]
+        for one in found:
+            one.pop("kernel_prior")
+            assert one == found[0]
+        steps = found[0]["optimizer"]["iterations"]
+        assert found[0]["data_term"]["switch"] * 5 == steps
+        assert [5 * at / steps for at in found[0]["optimizer"]["milestones"]] == [2, 3, 4]
+        assert steps >= 1000
+        assert found[0]["run"]["restarts"] == 0
+
+
+def pictures(folder, layout, side=72):
+    """A data set of that layout of two pictures or pairs."""
+    generator = np.random.default_rng(0)
+
+    def save(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (side, side), dtype=np.uint8)).save(path)
+
+    names = {
+        "levin": ["im1_kernel1_img", "im3_kernel2_img", "gt/im1", "gt/im3"],
+        "lai": ["text_01_kernel_01", "text_02_kernel_01", "ground_truth/text_01", "ground_truth/text_02"],
+        "pairs": ["a_blur", "a_sharp", "b_blur", "b_sharp"],
+        MADE: ["a", "b"],
+    }
+    for one in names[layout]:
+        save(folder / f"{one}.png")
+    if layout != "pairs":
+        place = {"levin": folder / "kernels_conv" / "k{}.npy", "lai": folder / "kernels" / "kernel_0{}.npy"}
+        path = str(place.get(layout, folder.parent / "kernels" / "k{}.npy"))
+        for number in (1, 2):
+            target = Path(path.format(number))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            np.save(target, np.eye(5) / 5)
+    return folder
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name)
+def test_a_dry_run_lists_every_row(path, studies, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("deblurkit.cli.matrix.expected_seconds", lambda cell: None)  # tries a step of every row
+    study = read_study(path, reduced=True)
+    made = study.blur is not None
+    folder = pictures(tmp_path / "pictures", MADE if made else study.layout)
+    arguments = ["ablate", str(studies / path.relative_to(ROOT)), "--reduced", "--dry-run", "--images", str(folder)]
+    arguments += ["--kernels", str(tmp_path / "kernels")] if made else []
+    assert main([*arguments, "-o", str(tmp_path / "run"), "--format", "csv"]) == 0
+    printed = capsys.readouterr().out
+    for one in (*study.variants, *study.published):
+        assert one.name in printed
+    assert not (tmp_path / "run").exists()
 
 
 def sections():
