@@ -17,7 +17,7 @@ from deblurkit.cells.transfer import TransferCase, reblur_cases, transfer_cases,
 from deblurkit.config import COMPONENTS, Config, merge
 from deblurkit.datasets import find_cases
 from deblurkit.datasets.case import Case
-from deblurkit.errors import ConfigError
+from deblurkit.errors import ConfigError, UsageError
 from deblurkit.params import Plain, parse, plain, text_of
 from deblurkit.registry import Registry
 
@@ -66,7 +66,7 @@ def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any])
             if study.task != "deblur":
                 code = parse(CodeParams, variant.code, subject="code", place=variant.stack[-2].origin)
             found.append(Resolved(replace(config, run=replace(config.run, **flags)), code))
-        except ConfigError as error:
+        except UsageError as error:  # a file that it names may be missing
             found.append(str(error))
     if all(isinstance(one, str) for one in found):
         raise ConfigError(str(found[0]))

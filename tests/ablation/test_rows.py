@@ -75,6 +75,16 @@ def test_a_variant_that_does_not_fit_is_a_row_that_says_so(study, wrong, said):
     assert rows[1].cells == ()
 
 
+def test_a_space_that_is_not_there_is_an_error_of_its_row_alone(study):
+    found = study(
+        'base = "kernel-space-cpu"\n[[variant]]\nname = "a"\n'
+        '[[variant]]\nname = "b"\nkernel_prior.space = "b.safetensors"\n'
+    )
+    good, bad = resolved(found)
+    assert not isinstance(good, str)
+    assert "b.safetensors: cannot be read" in bad
+
+
 def test_a_grid_value_that_a_component_has_not_is_an_error_of_its_rows_alone(study):
     found = study(
         'base = "selfdeblur"\n[grid]\nkernel_prior.hidden_layers = [0, 1]\n'
