@@ -1,15 +1,15 @@
-"""How well a kernel space re-blurs where the camera turns, or blurs over several frames; beside it, one kernel.
+"""How well a kernel space re-blurs what is no single convolution; beside it, one kernel that is not learned.
 
     python benchmarks/kernel_space.py SPACE --rotation 1.5 [--data ../shared/data]
-    python benchmarks/kernel_space.py SPACE --frames
+    python benchmarks/kernel_space.py SPACE --pairs [--pair-side 320] [--tile-steps 0]
 
 All numbers are PSNR in dB of the re-blurred against the blurry picture where both are valid. ``one kernel`` is the
 spectral ratio of tapered gradients with its residual fed back three times, projected onto the simplex: nothing is
-learned there. SPACE may be '' for the space that comes with deblurkit. What is made of pictures and kernels, and pairs
-that lie in files, are studies under configs/kernel-space for ``deblurkit ablate``.
+learned there. SPACE may be '' for the space that comes with deblurkit. Transfer, and re-blurring by known kernels, are
+studies under configs/kernel-space for ``deblurkit ablate``, and so are whole pairs in colour.
 
 * ``--rotation A``: the camera turns from -A to A degrees about the picture's centre.
-* ``--frames``: averages of 7, 11 and 15 frames at 240 per second.
+* ``--pairs``: the grey middle of nyu_rotation_synth, of GoPro pairs, and of averages of frames at 240 per second.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.spectral_ratio import nearest_kernel, spectral_ratio
 
 WINDOW = 31
-FRAMES = "pairs/frames_gopr0477_240fps"
+FRAMES = "frames_gopr0477_240fps"
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -103,9 +103,15 @@ def rotation(space: KernelSpace, options: argparse.Namespace) -> None:
     summary(columns)
 
 
-def averages(data: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, sharp and blurry picture (1, 1, H, W) of every average."""
-    frames = [read_image(path).pixels.mean(1, keepdim=True) for path in sorted((data / FRAMES).glob("*.png"))]
+def real_pairs(data: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, sharp and blurry picture (1, 1, H, W) of every pair that is there."""
+    root = data / "pairs"
+    found = [(path.with_name(path.name.replace("_gt", "")), path) for path in root.glob("nyu_rotation_synth/*_gt.jpg")]
+    found += [(path, path.with_name(path.name.replace("_blur", "_sharp"))) for path in root.glob("gopro_*/*_blur.png")]
+    for blurry, sharp in sorted(found):
+        one, other = (read_image(path).pixels.mean(1, keepdim=True) for path in (sharp, blurry))
+        yield f"{blurry.parent.name[:5]} {blurry.stem[:22]}", one, other
+    frames = [read_image(path).pixels.mean(1, keepdim=True) for path in sorted((root / FRAMES).glob("*.png"))]
     for count in (7, 11, 15):
         if len(frames) >= count:
             start = (len(frames) - count) // 2
@@ -113,10 +119,10 @@ def averages(data: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
             yield f"{count} frames averaged", frames[start + count // 2], light ** (1 / 2.2)
 
 
-def frames(space: KernelSpace, options: argparse.Namespace) -> None:
-    """A blur that nobody knows, of a camera held by hand."""
+def pairs(space: KernelSpace, options: argparse.Namespace) -> None:
+    """Pairs of which nobody knows the blur."""
     columns: dict[str, list[float]] = {}
-    for name, sharp, blurry in averages(options.data):
+    for name, sharp, blurry in real_pairs(options.data):
         top, left = (max(0, side - options.pair_side) // 2 for side in sharp.shape[-2:])
         rows, places = slice(top, sharp.shape[-2] - top), slice(left, sharp.shape[-1] - left)
         report(name, non_uniform(space, sharp[..., rows, places], blurry[..., rows, places], options), columns)
@@ -142,22 +148,22 @@ def main() -> None:
     parser.add_argument("space", type=Path, help="a kernel space's file; '' for the one that comes with deblurkit")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DEBLURKIT_DATA", "../shared/data")))
     parser.add_argument("--rotation", type=float, metavar="DEGREES")
-    parser.add_argument("--frames", action="store_true")
+    parser.add_argument("--pairs", action="store_true")
     parser.add_argument("--pictures", action="append", metavar="FOLDER", help="folders of data/sharp [default: set14]")
     parser.add_argument("--count", type=int, default=8, help="pictures")
     parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels")
     parser.add_argument("--lr", type=float, default=0.02, help="of Adam")
     parser.add_argument("--tiles", type=int, default=5, help="tiles a side")
     parser.add_argument("--tile-steps", type=int, default=40, help="of Adam on the tiles' codes")
-    parser.add_argument("--pair-side", type=int, default=512, help="of the middle for --frames, in pixels")
+    parser.add_argument("--pair-side", type=int, default=512, help="of the middle of --pairs, in pixels")
     options = parser.parse_args()
     options.pictures = options.pictures or ["set14"]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     space = load_space(options.space)
     if options.rotation is not None:
         rotation(space, options)
-    if options.frames:
-        frames(space, options)
+    if options.pairs:
+        pairs(space, options)
 
 
 if __name__ == "__main__":
