@@ -59,8 +59,8 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
 
 SPREAD = {"sd": "standard deviation", "median": "median", "worst": "least favourable value"}
 FAILURES = (
-    "Share of the cells without a result, or with one that is no better than the blurry picture, or whose squared "
-    f"error is more than {BAD_RATIO:g} times that of the oracle."
+    "Share of the cells without a result, or with one that is no better than the blurry picture (once aligned), or "
+    f"whose squared error is more than {BAD_RATIO:g} times that of the oracle."
 )
 
 

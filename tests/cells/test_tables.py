@@ -162,3 +162,15 @@ def test_json_is_strict_and_has_the_failures(table, concluded):
     every = document_of(cell_table(concluded, PROTOCOL, SHAPE.labels))
     assert len(every["rows"]) == 12
     assert every["rows"][5]["failure"] == "it diverged"
+
+
+@pytest.mark.parametrize(("aligned", "failed"), [(29.0, False), (24.0, True)])
+def test_a_shifted_result_is_no_failure_where_the_published_score_is_not_aligned(scene, config, aligned, failed):
+    cells = run_cell(scene(1), config, registry(), given_size=False), blurry_cell(scene(1))
+    found = Results()
+    for cell, scores in zip(
+        cells, ({"psnr": 21.0, "psnr-aligned": aligned}, {"psnr": 22.0, "psnr-aligned": 25.0}), strict=True
+    ):
+        found.documents[cell.key] = {"status": "ok", "scores": scores}
+    rows = [Row({"variant": "ours"}, cells[:1]), Row({"variant": "blurry"}, cells[1:], reference=True)]
+    assert bool(conclude(rows, found, protocol_of("pairs"))[0].scored[0].failure) is failed
