@@ -1,4 +1,4 @@
-"""What the README says is true: its commands, its tables, its Python."""
+"""What the README and the pages beside it say is true: their commands, their tables, their Python."""
 
 import functools
 import importlib
@@ -25,7 +25,10 @@ from deblurkit.registry import KINDS, registry
 from deblurkit.specs import find_fit
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/parts.md", "docs/kernel-spaces.md", "docs/generators.md", "docs/studies.md")
+"""The README, and the pages that go on where it stops."""
+README, PARTS, SPACES, GENERATORS, STUDIES = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+TEXT = "\n".join((README, PARTS, SPACES, GENERATORS, STUDIES))
 PLUGINS = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
 
 
@@ -34,9 +37,9 @@ def fences(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def table(heading):
+def table(text, heading):
     """The rows of the table whose first heading is the given one, without backquotes."""
-    lines = README.splitlines()
+    lines = text.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading} |"))
     rows = takewhile(lambda line: line.startswith("|"), lines[at:])
     cells = [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
@@ -65,6 +68,8 @@ BRIEF = (
     *("--textures", "3", "--texture-side", "64", "--threads", "1", "--device", "cpu"),
 )
 """A training of one step on kernels of 9 pixels."""
+ONE_PICTURE = ("--only", "im1_kernel1", "--largest-kernel", "7", "--starts", "1", "--restarts", "0", "--polish", "1")
+"""A benchmark of one picture with a small kernel."""
 
 
 def shortened(args):
@@ -72,6 +77,10 @@ def shortened(args):
     name = args[0]
     if "--help" in args:
         return args
+    if args == ["benchmark", "data/levin"]:
+        return [*args, *ONE_PICTURE]
+    if name in ("benchmark", "ablate"):
+        return [*args, *(one for one in DRY if one not in args)]
     if name in ("run", "deconvolve"):
         return [*args, *DRY, *(FEW_STYLES if "--image-prior.weights" in args else ())]
     if name == "import-weights":
@@ -89,7 +98,7 @@ def shortened(args):
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory):
-    """A folder in which every file that the README names exists, small."""
+    """A folder in which every file that the pages name exists, small."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("album")
@@ -102,14 +111,29 @@ def album(tmp_path_factory):
     for name in ("psf.npy", "photo.kernel.npy"):
         shutil.copy(ROOT / "tests" / "data" / "sample_kernel.npy", folder / name)
     _write_mat(folder / "psf.mat")
-    (folder / "my.toml").write_text(fences(README, "toml")[0])
+    for name, block in zip(("my.toml", "study.toml"), fences(README, "toml"), strict=True):
+        (folder / name).write_text(block)
     (folder / "runs" / "sharp" / "config.json").write_text(_json_config())
+    _write_sets(folder)
     _write_pairs(folder)
     pairs = ["synthesize", str(folder / "sharp"), "-o", str(folder / "train"), "--pairs", str(folder / "gopro")]
     assert main([*pairs, "--crop", "40"]) == ExitCode.DONE
     _write_spaces(folder)
     _write_generators(folder)
     return folder
+
+
+def _write_sets(folder):
+    """Write a small set in Levin's layout, sharp pictures alone, and the studies of the papers."""
+    from PIL import Image
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tests" / "cli"))
+        importlib.import_module("tiny_levin").write(folder / "data" / "levin", images=3)
+    (folder / "data" / "urban100").mkdir()
+    for name, tone in (("one", 64), ("two", 128)):
+        Image.new("L", (72, 72), tone).save(folder / "data" / "urban100" / f"{name}.png")
+    shutil.copytree(ROOT / "configs", folder / "configs", ignore=shutil.ignore_patterns("data"))
 
 
 def _write_pairs(folder):
@@ -183,10 +207,22 @@ def _json_config():
     return json.dumps(resolve({}, registry=registry()).to_json())
 
 
-@pytest.mark.parametrize("args", commands(README), ids=" ".join)
-def test_every_command_can_be_given(args, album, tmp_path, monkeypatch, capfd):
+GIVEN = [(page, args) for page in PAGES for args in commands((ROOT / page).read_text(encoding="utf-8"))]
+
+
+def test_the_pages_give_commands():
+    assert {page for page, _ in GIVEN} == set(PAGES) - {"docs/parts.md"}
+    assert {"benchmark", "ablate", "new-plugin", "run", "deconvolve"} <= {args[0] for _, args in GIVEN}
+
+
+@pytest.mark.parametrize(("page", "args"), GIVEN, ids=lambda one: one if isinstance(one, str) else " ".join(one))
+def test_every_command_can_be_given(page, args, album, tmp_path, monkeypatch, capfd):
     here = shutil.copytree(album, tmp_path / "album")
     monkeypatch.chdir(here)
+    if page == "docs/studies.md":
+        (here / "study.toml").write_text(fences(STUDIES, "toml")[0])
+    # a dry run tries a step of every row
+    monkeypatch.setattr("deblurkit.cli.matrix.expected_seconds", lambda cell: None)
     monkeypatch.setenv("DEBLURKIT_CACHE", str(tmp_path / "cache"))
     if args[0] == "metrics":
         shutil.copy(args[2], args[1])
@@ -217,7 +253,7 @@ def test_every_command_can_be_given(args, album, tmp_path, monkeypatch, capfd):
 def test_the_launcher_takes_its_options():
     from torch.distributed.run import parse_args
 
-    launched = [words[1:] for words in shell_lines(README) if words[0] == "torchrun"]
+    launched = [words[1:] for words in shell_lines(SPACES) if words[0] == "torchrun"]
     assert launched
     for words in launched:
         options = parse_args(words)
@@ -244,7 +280,7 @@ def test_the_digits_can_be_tried(tmp_path, monkeypatch, capsys):
     shutil.copy(ROOT / DIGITS, tmp_path / DIGITS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEBLURKIT_CACHE", str(tmp_path / "cache"))
-    (block,) = (block for block in fences(README, "sh") if "--export digits" in block)
+    (block,) = (block for block in fences(GENERATORS, "sh") if "--export digits" in block)
     draw, run, measure = (shlex.split(line) for line in block.splitlines())
     assert draw[0] == "python"
     monkeypatch.setattr(sys, "argv", draw[1:])
@@ -254,7 +290,7 @@ def test_the_digits_can_be_tried(tmp_path, monkeypatch, capsys):
     assert main([*run[1:], "--optimizer.iterations", "2", "--json"]) == ExitCode.DONE
     printed, err = capsys.readouterr()
     (document,) = json.loads(printed)["images"]
-    for key, _ in table("key")[1:]:
+    for key, _ in table(GENERATORS, "key")[1:]:
         assert functools.reduce(operator.getitem, key.split("."), document)
     assert document["notice"] in " ".join(err.split())
     assert "never identify anybody" in document["notice"]
@@ -269,26 +305,28 @@ def test_the_files_that_are_imported_are_those_that_the_program_names():
     text = " ".join((import_weights.help or "").split())
     for word in ("rosinality", "pSp, e4e, ReStyle", "BasicSR", "NVIDIA", "synthesis.pt", "mapping.pt"):
         assert word in text
-        assert word in README
-    assert "100,000" in README
+        assert word in GENERATORS
+    assert "100,000" in GENERATORS
     assert next(one for one in import_weights.params if one.name == "samples").default == 100_000
-    assert f"`{styles.FOLDER}`" in README
+    assert f"`{styles.FOLDER}`" in GENERATORS
 
 
 def test_exit_codes_are_those_of_the_enum():
-    assert {int(code): name for code, name, _ in table("code")[1:]} == {code.value: code.name for code in ExitCode}
+    assert {int(code): name for code, name, _ in table(README, "code")[1:]} == {
+        code.value: code.name for code in ExitCode
+    }
 
 
 @pytest.mark.parametrize("kind", ["image_prior", "kernel_prior"])
 def test_offers_are_those_of_the_registry(kind):
-    rows = table(kind.replace("_", " "))[1:]
+    rows = table(PARTS, kind.replace("_", " "))[1:]
     written = {name: [] if offers == "–" else offers.split(", ") for name, offers in rows}
     built_in = [entry.spec for entry in registry().entries(kind) if entry.provider.built_in]
     assert written == {spec.name: sorted(spec.offers) for spec in built_in}
 
 
 def test_optimizers_that_fit_are_those_of_the_registry():
-    heading, *rows = table("image prior × kernel prior")
+    heading, *rows = table(PARTS, "image prior × kernel prior")
     optimizers = [entry.spec for entry in registry().entries("optimizer") if entry.provider.built_in]
     for image, *cells in rows:
         for kernel, cell in zip(heading[1:], cells, strict=True):
@@ -299,20 +337,64 @@ def test_optimizers_that_fit_are_those_of_the_registry():
                 continue
             first = registry().default_optimizer(image, kernel)
             assert cell.split(", ") == [first, *(name for name in fitting if name != first)], (image, kernel)
-    assert [row[0] for row in rows] == [row[0] for row in table("image prior")[1:]]
-    assert heading[1:] == [row[0] for row in table("kernel prior")[1:]]
+    assert [row[0] for row in rows] == [row[0] for row in table(PARTS, "image prior")[1:]]
+    assert heading[1:] == [row[0] for row in table(PARTS, "kernel prior")[1:]]
 
 
-def test_recipes_are_all_there():
-    assert {name for name, _ in table("recipe")[1:]} == set(config.recipes())
+def test_recipes_are_real_and_all_have_a_page():
+    named = {name for cell, _ in table(README, "recipe")[1:] for name in cell.split(", ")}
+    assert {config.DEFAULT_RECIPE, config.CUSTOM_RECIPE} <= named <= set(config.recipes())
+    index = (ROOT / "docs" / "reference" / "README.md").read_text(encoding="utf-8")
+    assert all(f"](recipes/{name}.md)" in index for name in config.recipes())
 
 
-def test_every_built_in_part_is_named_with_its_source():
-    sources = {name for cell, _ in table("part")[1:] for name in cell.split(", ")}
+def test_every_built_in_part_is_named():
+    rows = table(README, "part")[1:]
+    assert len(rows) == len(KINDS)
+    for kind, (said, names) in zip(KINDS, rows, strict=True):
+        assert kind.replace("_", " ") in said
+        built_in = [entry.spec.name for entry in registry().entries(kind) if entry.provider.built_in]
+        assert names.split(", ") == sorted(built_in)
+
+
+def test_every_built_in_part_has_its_source():
+    sources = {name for cell, _ in table(PARTS, "part")[1:] for name in cell.split(", ")}
     for kind in KINDS:
         for entry in registry().entries(kind):
-            assert not entry.provider.built_in or f"`{entry.spec.name}`" in README, entry.spec.name
             assert not entry.spec.reference or not entry.provider.built_in or entry.spec.name in sources
+
+
+def test_every_plugin_of_the_repository_is_named():
+    folders = {path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml")}
+    assert {re.fullmatch(r"\[(.+)\]\(plugins/\1\)", cell)[1] for cell, *_ in table(README, "plugin")[1:]} == folders
+    assert len(HOOKS) == 6
+    assert "[six hooks]" in " ".join(README.split())
+
+
+def test_every_key_of_a_study_is_explained(tmp_path):
+    from deblurkit.ablation import study
+    from deblurkit.cells.code import BlurParams, CodeParams
+
+    def keys(heading):
+        return {name for cell, _ in table(STUDIES, heading)[1:] for name in re.findall(r"\w+", cell)}
+
+    assert keys("key") == set(study._TOP)
+    assert keys("key of `[blur]`") == {one.name for one in fields(BlurParams)}
+    assert keys("key of `[code]`") == {one.name for one in fields(CodeParams)}
+    for text in (README, STUDIES):
+        file = tmp_path / "study.toml"
+        file.write_text(fences(text, "toml")[-1])
+        assert len(study.read_study(file).variants) > 1
+
+
+def test_a_failure_is_what_the_text_calls_one():
+    from deblurkit.cells.row import BAD_RATIO
+
+    assert all(f"more than {BAD_RATIO:g} times" in " ".join(text.split()) for text in (README, STUDIES))
+
+
+def test_the_readme_is_a_page_that_one_reads():
+    assert len(README.split()) < 2700, "what only some need belongs on a page under docs/"
 
 
 def test_flags_and_defaults_in_the_text_are_real():
@@ -322,32 +404,27 @@ def test_flags_and_defaults_in_the_text_are_real():
     defaults = RunParams()
     assert f"up to {defaults.largest_kernel} pixels" in README
     assert f"`--crop`, {defaults.crop} pixels" in README
-    assert [row[0] for row in table("quality")[1:]] == list(Flag.__args__)
-
-
-def anchors(text):
-    """What links call the headings of a document."""
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert [row[0] for row in table(README, "quality")[1:]] == list(Flag.__args__)
 
 
 def test_flags_of_parts_in_the_text_are_real():
-    written = set(re.findall(r"--(image-prior|kernel-prior|data-term|optimizer)\.([\w-]+)", README))
+    written = set(re.findall(r"--(image-prior|kernel-prior|data-term|optimizer|executor)\.([\w-]+)", TEXT))
     assert written
     for kind, flag in written:
         specs = [entry.spec for entry in registry().entries(kind.replace("-", "_"))]
         assert any(flag.replace("-", "_") in {one.name for one in fields(spec.params)} for spec in specs), flag
 
 
-def test_links_lead_somewhere():
-    for text, folder in ((README, ROOT), (PLUGINS, ROOT / "plugins")):
-        links = re.findall(r"\]\(([^)]+)\)", text)
-        assert links
-        for link in links:
-            assert not link.startswith(("http", "/"))
-            place, _, heading = link.partition("#")
-            assert (folder / place).exists(), link
-            assert not heading or heading in anchors(text), link
+def test_links_stay_in_the_checkout():
+    """That they lead somewhere is tested with the reference."""
+    links = re.findall(r"\]\(([^)]+)\)", TEXT + PLUGINS)
+    assert links
+    assert not [link for link in links if link.startswith(("http", "/"))]
+
+
+def test_every_page_is_reached_from_the_readme():
+    assert all(f"]({page}" in README for page in PAGES[1:])
+    assert "](docs/tutorial.md" in README
 
 
 def test_the_guide_for_plugins_names_every_hook_and_offer():
@@ -355,7 +432,7 @@ def test_the_guide_for_plugins_names_every_hook_and_offer():
 
     assert all(f"`{hook}`" in PLUGINS for hook in HOOKS)
     assert all(f"| `{offer}` |" in PLUGINS for offer in Offer)
-    assert all(not re.search(word, README + PLUGINS) for word in (r"#\d", r"\b/(home|root|tmp|opt|work)\b"))
+    assert all(not re.search(word, TEXT + PLUGINS) for word in (r"(?<!\.md)#\d", r"\b/(home|root|tmp|opt|work)\b"))
 
 
 def test_two_commands_do_all_the_set_up():
@@ -368,7 +445,12 @@ def test_two_commands_do_all_the_set_up():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "configs/README.md", "plugins/README.md"]
+    "name",
+    [
+        *PAGES,
+        *("CHANGELOG.md", "CONTRIBUTING.md", "configs/README.md", "plugins/README.md", "docs/tutorial.md"),
+        *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "plugins").glob("*/README.md")),
+    ],
 )
 def test_no_place_is_left_to_be_filled_in(name):
     text = (ROOT / name).read_text()

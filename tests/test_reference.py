@@ -24,7 +24,13 @@ from deblurkit.specs import Offer
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "reference").rglob("*.md"))
-WRITTEN = [ROOT / "README.md", ROOT / "plugins" / "README.md", ROOT / "configs" / "README.md", DOCS / "tutorial.md"]
+WRITTEN = [
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md", "configs/README.md")
+    ),
+    *sorted(DOCS.glob("*.md")),
+]
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="docs/ lies only in a checkout")
 
