@@ -119,9 +119,10 @@ def test_everything_has_its_page(pages):
 
 
 def test_every_option_of_a_command_is_on_its_page(pages):
+    parent = click.Context(cli, info_name="deblurkit", **cli.context_settings)
     for name, spec in COMMANDS.items():
         command = spec.load()
-        context = click.Context(command, click.Context(cli, info_name="deblurkit"), name, **command.context_settings)
+        context = click.Context(command, parent, name, **command.context_settings)
         options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
         assert options
         for option in options:

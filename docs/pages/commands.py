@@ -45,7 +45,7 @@ def command_pages() -> dict[str, str]:
 
 
 def _command(name: str, command: click.Command) -> str:
-    parent = click.Context(cli, info_name="deblurkit")
+    parent = click.Context(cli, info_name="deblurkit", **cli.context_settings)
     context = click.Context(command, parent, name, **command.context_settings)
     recorder = Recorder()
     with context:
