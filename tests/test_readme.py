@@ -390,7 +390,7 @@ def test_every_key_of_a_study_is_explained(tmp_path):
 def test_a_failure_is_what_the_text_calls_one():
     from deblurkit.cells.row import BAD_RATIO
 
-    assert all(f"more than {BAD_RATIO:g} times" in " ".join(text.split()) for text in (README, STUDIES))
+    assert f"more than {BAD_RATIO:g} times the squared error of the oracle" in " ".join(README.split())
 
 
 def test_the_readme_is_a_page_that_one_reads():
