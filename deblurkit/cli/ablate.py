@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,11 @@ from deblurkit.cli.executors import executor_of, executor_options
 from deblurkit.cli.tables import TableOptions, Task, called, make_table, table_options
 from deblurkit.errors import UsageError
 from deblurkit.registry import registry
+
+if TYPE_CHECKING:
+    from deblurkit.ablation.study import Study
+    from deblurkit.cells.row import Row
+    from deblurkit.datasets import Case
 
 
 @executor_options
@@ -48,55 +54,67 @@ def ablate(
       deblurkit ablate study.toml --dry-run
       deblurkit ablate study.toml --reduced --jobs 2 --report study.html
     """  # noqa: D301  click wants a real backspace before text that it must not wrap
-    from deblurkit.ablation.study import read_study
-
-    study = read_study(config, reduced=reduced)
-    study = replace(study, seeds=options.seeds or study.seeds, layout=options.layout or study.layout)
-    if kernels is not None:
-        if study.blur is None:
-            raise UsageError(f"--kernels: the study makes no pairs of sharp pictures; leave it out ({config})")
-        study = replace(study, blur=replace(study.blur, kernels=kernels))
+    study = asked(config, reduced, kernels, options)
     sources = images or study.images
     if not sources:
         raise UsageError(f'images: the study names none; add images = "...", or give --images ({config})')
-    from deblurkit.ablation.rows import NAME, ablation_rows, resolve_variants, study_cases
-    from deblurkit.cells.table import Shape
-    from deblurkit.datasets import layout_of
-    from deblurkit.scores import protocol_of
+    from deblurkit.ablation.rows import ablation_rows, resolve_variants, study_cases
 
     flags: dict[str, Any] = {"threads": threads, **({"device": device} if device else {})}
     configs = resolve_variants(study, registry(), flags)
     cases = called(study_cases(study, sources), options.only or study.cases)
-    layout = layout_of(cases)
-    protocol = protocol_of(layout)
     rows = ablation_rows(study, configs, cases, registry(), extras=options.extras)
-    labels = dict.fromkeys((key for row in rows for key in row.label if key != NAME), "")
+    task = task_of(study, rows, cases, reduced, options)
+    variants = {
+        ", ".join(row.label.values()): one if isinstance(one, str) else one.to_json()
+        for row, one in zip(rows, configs, strict=False)
+    }
+    task = replace(task, document={**task.document, "variants": variants})
+    return make_table(task, options, lambda: executor_of(ctx))
+
+
+def asked(file: Path, reduced: bool, kernels: Path | None, options: TableOptions) -> Study:
+    """The study of a file, with what the command line says above it.
+
+    Raises:
+        ConfigError: If the file is wrong.
+        UsageError: If kernels are given that it has no use for.
+    """
+    from deblurkit.ablation.study import read_study
+
+    study = read_study(file, reduced=reduced)
+    study = replace(study, seeds=options.seeds or study.seeds, layout=options.layout or study.layout)
+    if kernels is None:
+        return study
+    if study.blur is None:
+        raise UsageError(f"--kernels: the study makes no pairs of sharp pictures; leave it out ({file})")
+    return replace(study, blur=replace(study.blur, kernels=kernels))
+
+
+def task_of(study: Study, rows: Sequence[Row], cases: Sequence[Case], reduced: bool, options: TableOptions) -> Task:
+    """The table of a study: its columns, and what stands above and below it."""
+    from deblurkit.ablation.rows import NAME
+    from deblurkit.cells.table import Shape
+    from deblurkit.datasets import layout_of
+    from deblurkit.scores import protocol_of
+
+    layout = layout_of(cases)
     facts = f"{len(cases)} pictures; seeds {', '.join(map(str, study.seeds))}; kernel size {study.size}."
     if study.task != "deblur":
         facts = f"{len(cases)} times blur was taken from a pair and given to a sharp picture."
-    told = [
-        text for text in (study.summary, study.reproduces and f"Reproduces {study.reproduces}.", study.cost) if text
-    ]
-    size = " (reduced size)" if reduced else ""
-    task = Task(
+    reproduces = f"Reproduces {study.reproduces}." if study.reproduces else ""
+    told = tuple(filter(None, (study.summary, reproduces, study.cost)))
+    varied = dict.fromkeys(key for row in rows for key in row.label if key != NAME)
+    return Task(
         rows=rows,
-        protocol=protocol,
+        protocol=protocol_of(layout),
         shape=Shape(
-            {NAME: NAME, **{key: key for key in labels}},
+            {key: key for key in (NAME, *varied)},
             differences=True,
-            title=f"{config.stem}{size}: {layout}",
+            title=f"{study.file.stem}{' (reduced size)' if reduced else ''}: {layout}",
             notes=(facts, *told),
         ),
-        folder=options.out or Path("runs") / config.stem,
+        folder=options.out or Path("runs") / study.file.stem,
         lead=(*told, facts),
-        document={
-            "study": str(config),
-            "reduced": reduced,
-            "layout": layout,
-            "variants": {
-                ", ".join(row.label.values()): one if isinstance(one, str) else one.to_json()
-                for row, one in zip(rows, configs, strict=False)
-            },
-        },
+        document={"study": str(study.file), "reduced": reduced, "layout": layout},
     )
-    return make_table(task, options, lambda: executor_of(ctx))
