@@ -18,6 +18,7 @@ from torch import Tensor
 from deblurkit.datasets import Sample
 from deblurkit.errors import RunError, UsageError
 from deblurkit.scores.pictures import matched
+from deblurkit.scores.protocols import NAMES
 from deblurkit.scores.score import Score
 
 _OFFLINE = threading.Lock()
@@ -31,11 +32,13 @@ class Scorer:
         score: What it is.
         judge: Picture and truth, (1, 3, H, W) in [0, 1], to a number; the truth is None where none is needed.
         needs_truth: Whether it compares with a truth.
+        source: The package and its version, ``pyiqa 0.1.13``: another one may judge otherwise.
     """
 
     score: Score
     judge: Callable[[Tensor, Tensor | None], float]
     needs_truth: bool
+    source: str
 
     def measure(self, image: Tensor, sample: Sample) -> dict[str, float]:
         """Judge a result, in colour and clipped to [0, 1], against the first truth.
@@ -74,10 +77,16 @@ def extra_scores(names: Sequence[str]) -> tuple[Scorer, ...]:
         One for each name, in order.
 
     Raises:
-        UsageError: The package is missing, knows no such score, or has not got its weights.
+        UsageError: The package is missing, knows no such score, or has not got its weights; or the name is that of a
+            score of deblurkit's own.
     """
     scorers = []
     for name in dict.fromkeys(names):
+        if name in NAMES:
+            raise UsageError(
+                f"{name}: is the name of a score that deblurkit defines itself, where a data set's protocol has it; "
+                "leave it out."
+            )
         module = _package("lpips") if name == "lpips" else None
         scorers.append(_lpips(module) if module is not None else _pyiqa(name))
     return tuple(scorers)
@@ -87,14 +96,15 @@ def _lpips(package: ModuleType) -> Scorer:
     """LPIPS with AlexNet (Zhang et al. 2018), by the authors' package."""
     with _offline("lpips", "the weights of AlexNet, which 'lpips.LPIPS(net=\"alex\")' puts into torch's cache"):
         network = package.LPIPS(net="alex", verbose=False).eval()
-    text = f"Learned perceptual distance with AlexNet (Zhang et al. 2018), package lpips{_version('lpips')}."
+    source = _source("lpips")
+    text = f"Learned perceptual distance with AlexNet (Zhang et al. 2018), package {source}."
     score = Score("lpips", "LPIPS", text, False, "lower", 4, "")
 
     def judge(image: Tensor, truth: Tensor | None) -> float:
         assert truth is not None
         return float(network(2.0 * image - 1.0, 2.0 * truth - 1.0))
 
-    return Scorer(score, judge, needs_truth=True)
+    return Scorer(score, judge, needs_truth=True, source=source)
 
 
 def _pyiqa(name: str) -> Scorer:
@@ -115,12 +125,13 @@ def _pyiqa(name: str) -> Scorer:
     needs_truth = getattr(metric, "metric_mode", "FR") == "FR"
     better: Literal["higher", "lower"] = "lower" if metric.lower_better else "higher"
     kind = "against the truth" if needs_truth else "without a truth"
-    text = f"{name.upper()} {kind}, with its defaults in the package pyiqa{_version('pyiqa')}."
+    source = _source("pyiqa")
+    text = f"{name.upper()} {kind}, with its defaults in the package {source}."
 
     def judge(image: Tensor, truth: Tensor | None) -> float:
         return float(metric(image) if truth is None else metric(image, truth))
 
-    return Scorer(Score(name, name.upper(), text, False, better, 4, ""), judge, needs_truth)
+    return Scorer(Score(name, name.upper(), text, False, better, 4, ""), judge, needs_truth, source)
 
 
 def _package(name: str) -> ModuleType | None:
@@ -170,12 +181,12 @@ def _offline(name: str, weights: str) -> Iterator[None]:
             socket.getaddrinfo = lookup
 
 
-def _version(package: str) -> str:
-    """A blank and the version, or nothing where it is unknown."""
+def _source(package: str) -> str:
+    """The package and its version, the name alone where that is unknown."""
     try:
-        return " " + importlib.metadata.version(package)
+        return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:
-        return ""
+        return package
 
 
 def _colour(x: Tensor) -> Tensor:

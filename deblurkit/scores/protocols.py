@@ -169,6 +169,9 @@ _PROTOCOLS = {
     )
 }
 
+NAMES = frozenset(score.name for protocol in _PROTOCOLS.values() for score in (*protocol.scores, *RAW))
+"""Names of all values that a protocol may give: no other score may have one of them."""
+
 
 def protocol_of(layout: str) -> Protocol:
     """The protocol of a data set.

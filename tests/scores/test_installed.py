@@ -1,5 +1,6 @@
 """Scores of other packages, played by modules made here."""
 
+import importlib.metadata
 import math
 import socket
 import sys
@@ -11,7 +12,7 @@ import torch
 
 from deblurkit.datasets import Sample
 from deblurkit.errors import RunError, UsageError
-from deblurkit.scores import extra_scores
+from deblurkit.scores import RAW, extra_scores, protocol_of
 
 
 class Network(torch.nn.Module):
@@ -88,6 +89,29 @@ def test_pyiqa(pyiqa, sample, monkeypatch):
     assert scorers[2].measure(sample.y, sample) == {"dists": pytest.approx(0.25)}
     with pytest.raises(RunError, match=r"niqe: cannot judge this picture \(the picture is too small\)\."):
         scorers[0].measure(sample.y[..., :8], sample)
+
+
+@pytest.mark.parametrize("layout", ["levin", "lai", "kohler", "pairs", "reblur"])
+def test_no_score_of_a_protocol_is_replaced(pyiqa, layout):
+    names = [score.name for score in (*protocol_of(layout).scores, *RAW)]
+    pyiqa.list_models = lambda: names  # it does have psnr and ssim
+    pyiqa.create_metric = lambda name, device: Metric("FR", False)
+    for name in names:
+        with pytest.raises(UsageError, match=rf"^{name}: is the name of a score that deblurkit defines itself.*\.$"):
+            extra_scores([name])
+
+
+def test_a_scorer_knows_its_package_and_the_version(lpips, pyiqa, monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", {"lpips": "0.1.4", "pyiqa": "0.1.13"}.__getitem__)
+    scorers = extra_scores(["lpips", "niqe"])
+    assert [one.source for one in scorers] == ["lpips 0.1.4", "pyiqa 0.1.13"]
+    assert scorers[1].score.text.endswith("in the package pyiqa 0.1.13.")
+
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", unknown)
+    assert [one.source for one in extra_scores(["lpips", "niqe"])] == ["lpips", "pyiqa"]
 
 
 def test_nothing_is_asked_for():
