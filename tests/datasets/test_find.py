@@ -1,5 +1,6 @@
 """Data sets found by looking: tiny ones, written in the layouts of the real ones."""
 
+import hashlib
 import os
 import pickle
 import zipfile
@@ -12,6 +13,8 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from deblurkit.datasets import LAYOUTS, find_cases, layout_of
+from deblurkit.datasets import case as case_module
+from deblurkit.datasets.kohler import KohlerCase
 from deblurkit.errors import ImageError, KernelError, UsageError
 
 DATA = Path(os.environ.get("DEBLURKIT_DATA", "../shared/data"))
@@ -293,6 +296,37 @@ def test_a_fingerprint_follows_content_not_place(tmp_path):
         path.write_bytes(content)
     assert one.fingerprint() == before
     assert find_cases(tmp_path / "a")[1].fingerprint() != before
+
+
+def test_a_fingerprint_reads_every_file_once(tmp_path, monkeypatch):
+    """Of Koehler's set there are 9600: more than a small cache holds, and every row of a table asks for all."""
+    cases = find_cases(levin(tmp_path))
+    before = [case.fingerprint() for case in cases]
+    read = []
+    digest = hashlib.file_digest
+
+    def counted(file, kind):
+        read.append(file.name)
+        return digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    many = tmp_path / "many"
+    many.mkdir()
+    views = [many / f"{number}.png" for number in range(4200)]
+    for path in views:
+        path.touch()
+    crowd = KohlerCase("Blurry1_1", "", save(tmp_path / "y.png", scene(0)), tuple(views))
+    for _ in range(2):
+        assert crowd.fingerprint() == crowd.fingerprint()
+        assert [case.fingerprint() for case in cases] == before
+    assert len(read) == len(set(read)) == 4201
+    empty = crowd.fingerprint()
+    (many / "7.png").write_bytes(b"other")
+    assert crowd.fingerprint() != empty
+    assert read[4201:] == [str(many / "7.png")]
+    hits = case_module._fingerprint.cache_info().hits
+    cases[0].fingerprint()
+    assert case_module._fingerprint.cache_info().hits == hits + 1
 
 
 def test_a_fingerprint_follows_the_recipe(tmp_path, monkeypatch):
