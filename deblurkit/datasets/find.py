@@ -11,9 +11,10 @@ from deblurkit.datasets.kohler import find_kohler
 from deblurkit.datasets.lai import find_lai
 from deblurkit.datasets.levin import find_levin
 from deblurkit.datasets.levin_exact import find_exact_levin
-from deblurkit.datasets.look import Place, look
+from deblurkit.datasets.look import ARCHIVE, Place, expand, look
 from deblurkit.datasets.pairs import find_paired
 from deblurkit.errors import UsageError
+from deblurkit.images import SUFFIXES
 
 AUTO = "auto"
 
@@ -57,24 +58,50 @@ def find_cases(source: Path | Sequence[Path], layout: str = AUTO) -> list[Case]:
         The cases in natural order of their names, at least one, all of one layout.
 
     Raises:
-        UsageError: The layout is unknown; a path is missing; there is nothing of the layout, or of any; a truth is
-            missing; an archive is damaged. The message says which file, what was expected, and what to do.
+        UsageError: The layout is unknown; a path is missing; there is nothing of the layout, or of any; one of several
+            sources has no part in the cases; a truth is missing; an archive is damaged. The message says which file,
+            what was expected, and what to do.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"layout: {layout!r} is none that deblurkit knows; choose one of {', '.join(LAYOUTS)}.")
-    place = look([Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source])
+    sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
+    place = look(sources)
     if not place.files:
         raise UsageError(f"{place.text}: holds no pictures; give the folder of a data set.")
     if layout != AUTO:
         cases = _TABLE[layout].find(place)
         if not cases:
             raise UsageError(f"{place.text}: holds no data set of the layout {layout!r} ({_TABLE[layout].files}).")
-        return cases
+        return _of_all(cases, sources)
     for one in _TABLE.values():
         if cases := one.find(place):
-            return cases
+            return _of_all(cases, sources)
     expected = "; ".join(f"{name}: {one.files}" for name, one in _TABLE.items())
     raise UsageError(f"{place.text}: holds no data set of a known layout ({expected}); name or rename the files so.")
+
+
+def _of_all(cases: list[Case], sources: Sequence[Path]) -> list[Case]:
+    """The cases, if every source has a part in them: what was named and is left out would be missed by nobody.
+
+    Lists of pairs name files elsewhere, and are asked for nothing.
+
+    Raises:
+        UsageError: A source is left out.
+    """
+    if len(sources) < 2:
+        return cases
+    # as they are named and as they lie: a folder may be a link, or hold links to pictures elsewhere
+    used = {way for case in cases for path in case.files() for way in (path, path.resolve())}
+    used |= {folder for path in used for folder in path.parents}
+    for source in sources:
+        named = [path for path in expand(source) if path.is_dir() or path.suffix.lower() in (*SUFFIXES, ARCHIVE)]
+        if named and used.isdisjoint([*named, *(path.resolve() for path in named)]):
+            layout = cases[0].layout
+            raise UsageError(
+                f"{source}: has no part in the data set of the layout {layout!r} ({_TABLE[layout].files}) that was "
+                "found; leave it out, and where it is another data set, benchmark it by itself."
+            )
+    return cases
 
 
 def layout_of(cases: Sequence[Case]) -> str:

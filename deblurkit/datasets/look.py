@@ -56,10 +56,27 @@ def look(sources: Sequence[Path]) -> Place:
     """
     if not sources:
         raise UsageError("No data set is named; give its folder, or a pattern of its blurry pictures.")
-    named = [path for source in sources for path in _expand(source)]
+    named = [path for source in sources for path in expand(source)]
     files = [file for path in named for file in (_below(path) if path.is_dir() else [path])]
     text = ", ".join(str(source) for source in sources[:_SHOWN]) + (", ..." if len(sources) > _SHOWN else "")
     return Place(tuple(named), tuple(dict.fromkeys(files)), text)
+
+
+def expand(source: Path) -> Iterator[Path]:
+    """The files or the folder that one name stands for.
+
+    Raises:
+        UsageError: It does not exist, or is a pattern that fits nothing.
+    """
+    if source.exists():
+        yield source
+        return
+    if not glob.has_magic(str(source)):
+        raise UsageError(f"{source}: does not exist; check the name.")
+    found = sorted((Path(name) for name in glob.glob(str(source), recursive=True)), key=natural)
+    if not found:
+        raise UsageError(f"{source}: no file fits this pattern; check it, or give a folder.")
+    yield from found
 
 
 def natural(path: Path | str) -> list[tuple[int, int | str]]:
@@ -149,19 +166,6 @@ def list_of(names: Sequence[str]) -> str:
     """The first few names: ``a, b, c and 7 more``."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _expand(source: Path) -> Iterator[Path]:
-    """The files or the folder that one name stands for."""
-    if source.exists():
-        yield source
-        return
-    if not glob.has_magic(str(source)):
-        raise UsageError(f"{source}: does not exist; check the name.")
-    found = sorted((Path(name) for name in glob.glob(str(source), recursive=True)), key=natural)
-    if not found:
-        raise UsageError(f"{source}: no file fits this pattern; check it, or give a folder.")
-    yield from found
 
 
 def _below(folder: Path) -> list[Path]:

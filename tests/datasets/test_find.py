@@ -340,6 +340,35 @@ def test_a_fingerprint_follows_the_recipe(tmp_path, monkeypatch):
         case.fingerprint()
 
 
+def test_no_source_is_dropped_without_a_word(tmp_path):
+    one = levin(tmp_path / "one", images=(1,), kernels=(1,))
+    two = levin(tmp_path / "two", images=(2,), kernels=(1,))
+    pairs = tmp_path / "pairs"
+    for folder, seed in (("blur", 1), ("sharp", 2)):
+        save(pairs / folder / "a.png", scene(seed))
+    archive = exact(tmp_path / "set.npz")
+    for layout in ("auto", "levin"):
+        for other in (pairs, archive, pairs / "blur" / "a.png", pairs / "*" / "a.png"):
+            for sources in ([one, other], [other, one]):
+                with pytest.raises(UsageError) as error:
+                    find_cases(sources, layout)
+                text = str(error.value)
+                assert text.startswith(f"{other}: has no part in the data set of the layout 'levin' (")
+                assert text.endswith("leave it out, and where it is another data set, benchmark it by itself.")
+    assert [case.name for case in find_cases([one, two])] == ["im1_kernel1", "im2_kernel1"]
+    # the truths by themselves, a link to a folder, a folder of links, a remark that is no picture
+    assert len(find_cases([one / "im1_kernel1_img.png", one / "gt"])) == 1
+    (tmp_path / "link").symlink_to(two)
+    assert len(find_cases([one, tmp_path / "link"])) == 2
+    links = tmp_path / "links"
+    (links / "gt").mkdir(parents=True)
+    for path in two.rglob("*.png"):
+        (links / path.relative_to(two)).symlink_to(path)
+    (one / "README.md").write_text("Of 2009.")
+    assert len(find_cases([one, links])) == 2
+    assert len(find_cases(sorted(one.iterdir()))) == 1
+
+
 def test_missing_truths(tmp_path):
     root = levin(tmp_path / "levin")
     (root / "gt" / "im2.png").unlink()
