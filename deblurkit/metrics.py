@@ -165,23 +165,6 @@ def align(estimate: Tensor, truth: Tensor, *, crop: int = 15, max_shift: int = 1
     return _score(estimate[0].detach().cpu(), target, crop, shift)
 
 
-def error_ratios(estimate: Alignment, reference: Alignment) -> tuple[float, float]:
-    """Error of an estimate over the error of the known-kernel result, in the two ways that are published.
-
-    Args:
-        estimate: Alignment of the blind result with the truth.
-        reference: Alignment of the result with the true kernel.
-
-    Returns:
-        Ratio of squared errors (Levin et al. 2009), and ratio of the errors' spectral norms, largest over channels
-        (SelfDeblur's script, which calls ``norm`` of a matrix).
-    """
-    spectral = [
-        float(torch.linalg.matrix_norm((one.aligned - one.truth)[0], ord=2).max()) for one in (estimate, reference)
-    ]
-    return estimate.ssd / reference.ssd, spectral[0] / spectral[1]
-
-
 def kernel_similarity(estimate: Tensor, truth: Tensor) -> KernelSimilarity:
     """Largest normalised cross-correlation over all whole-pixel shifts, in both orientations (Hu and Yang 2012).
 

@@ -79,14 +79,6 @@ def test_ssim_downsampling_as_published():
     torch.testing.assert_close(metrics.ssim_downsampled(*small), metrics.ssim(*small))
 
 
-def test_error_ratios(picture):
-    noise = torch.rand(picture.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64) - 0.5
-    near = metrics.align(picture + 0.1 * noise, picture, crop=5, max_shift=0)
-    far = metrics.align(picture + 0.3 * noise, picture, crop=5, max_shift=0)
-    assert metrics.error_ratios(far, near) == pytest.approx((9.0, 3.0))
-    assert metrics.error_ratios(near, near) == (1.0, 1.0)
-
-
 def test_kernel_similarity():
     generator = torch.Generator().manual_seed(0)
     k = torch.zeros(1, 1, 9, 9)
