@@ -62,12 +62,6 @@ def executor_of(ctx: click.Context) -> Executor[Any]:
     return executor
 
 
-def executor_name_of(ctx: click.Context) -> str:
-    """Return the name of the executor that was chosen."""
-    name: str = ctx.meta[_META].name
-    return name
-
-
 @dataclass
 class Asked:
     """What the arguments say about the executor.

@@ -5,8 +5,9 @@ import click
 import pytest
 
 from deblurkit.cli.arguments import ComponentCommand, flags_of
-from deblurkit.cli.executors import cores, executor_name_of, executor_of, executor_options
+from deblurkit.cli.executors import cores, executor_of, executor_options
 from deblurkit.errors import ConfigError, PluginError, UsageError
+from deblurkit.registry import registry
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -18,7 +19,8 @@ HELP = {"help_option_names": ["-h", "--help"]}
 @click.pass_context
 def plain(ctx, what, quick):
     """Do it somewhere."""
-    return executor_name_of(ctx), executor_of(ctx), what, quick
+    executor = executor_of(ctx)
+    return name_of(executor), executor, what, quick
 
 
 @executor_options
@@ -26,7 +28,18 @@ def plain(ctx, what, quick):
 @click.pass_context
 def parts(ctx):
     """Do it with parts."""
-    return executor_name_of(ctx), executor_of(ctx), flags_of(ctx)
+    executor = executor_of(ctx)
+    return name_of(executor), executor, flags_of(ctx)
+
+
+def name_of(executor):
+    """The name under which the registry has its class."""
+    (name,) = (
+        entry.spec.name
+        for entry in registry().entries("executor")
+        if entry.spec.target.endswith(f":{type(executor).__name__}")
+    )
+    return name
 
 
 def call(command, *args):
