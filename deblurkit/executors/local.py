@@ -9,7 +9,6 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -17,6 +16,7 @@ from typing import Any
 
 from deblurkit.core.executor import Executor, Finished, Work, death, sentence
 from deblurkit.errors import RunError
+from deblurkit.executors.attempt import Attempt
 from deblurkit.executors.parcels import Parcel, pack, unpack
 from deblurkit.executors.plugin import LocalParams
 from deblurkit.executors.worker import serve
@@ -37,7 +37,7 @@ class Local(Executor[LocalParams]):
     def run(self, work: Work, tasks: Sequence[Any]) -> Iterator[Finished]:
         """Compute the tasks; see `Executor.run`."""
         packed = pack(work, "the work")
-        waiting = deque(_Attempt(index) for index in range(len(tasks)))
+        waiting = deque(Attempt(index) for index in range(len(tasks)))
         crew = _Crew(min(self.jobs, len(tasks)), packed)
         # processes that are not daemons are waited for at the end of the program, before what hangs on it is collected
         atexit.register(crew.stop)
@@ -64,14 +64,6 @@ class Local(Executor[LocalParams]):
             atexit.unregister(crew.stop)
 
 
-@dataclass
-class _Attempt:
-    """A task, and how many workers died of it."""
-
-    index: int
-    deaths: int = 0
-
-
 class _Worker:
     """A process that is started when there is something to do, and anew where it died.
 
@@ -83,7 +75,7 @@ class _Worker:
     def __init__(self, slot: int, work: bytes) -> None:
         self.slot = slot
         self.work = work
-        self.attempt: _Attempt | None = None
+        self.attempt: Attempt | None = None
         self.cause = ""
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
@@ -94,7 +86,7 @@ class _Worker:
         assert self._process is not None
         return [self._pipe, self._process.sentinel]
 
-    def give(self, attempt: _Attempt, task: bytes) -> None:
+    def give(self, attempt: Attempt, task: bytes) -> None:
         """Send it a task; if it dies of that, `take` will tell.
 
         Raises:
@@ -113,7 +105,7 @@ class _Worker:
         assert self._process is not None
         return any(one in stirring for one in self.waitables) or not self._process.is_alive()
 
-    def take(self) -> tuple[_Attempt, Parcel | None]:
+    def take(self) -> tuple[Attempt, Parcel | None]:
         """Return its task and what came of it, ``None`` if it died; then it is idle."""
         assert self._process is not None
         assert self._pipe is not None

@@ -13,12 +13,12 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from deblurkit.core.executor import Executor, Finished, Work, death, sentence
 from deblurkit.errors import RunError, UsageError
+from deblurkit.executors.attempt import Attempt
 from deblurkit.executors.parcels import Parcel, carry_out, pack, unpack
 from deblurkit.executors.plugin import RayParams
 
@@ -58,9 +58,9 @@ class Ray(Executor[RayParams]):
         with _cluster(self.params.address, min(self.jobs, len(tasks))) as cluster:
             dumps = cluster.ray.cloudpickle.dumps
             packed = pack(work, "the work", dumps)
-            waiting = deque(_Attempt(index) for index in range(len(tasks)))
+            waiting = deque(Attempt(index) for index in range(len(tasks)))
             free = list(range(self.jobs))
-            running: dict[Any, tuple[_Attempt, int]] = {}
+            running: dict[Any, tuple[Attempt, int]] = {}
             try:
                 while waiting or running:
                     while waiting and free:
@@ -86,14 +86,6 @@ class Ray(Executor[RayParams]):
                             yield Finished(attempt.index, error=death(attempt.deaths, cause))
             finally:
                 cluster.cancel(list(running))
-
-
-@dataclass
-class _Attempt:
-    """A task, and how many workers died of it."""
-
-    index: int
-    deaths: int = 0
 
 
 class _Cluster:
@@ -135,7 +127,8 @@ class _Cluster:
             parcel: Parcel = self.ray.get(reference)
         except errors.OutOfMemoryError:
             return None, "out of memory"
-        except (errors.NodeDiedError, errors.ObjectLostError):
+        # what runs the tasks of a machine may die without it; that of this machine would take the connection along
+        except (errors.NodeDiedError, errors.LocalRayletDiedError, errors.ObjectLostError):
             return None, "its machine was lost"
         except errors.WorkerCrashedError:
             return None, ""
