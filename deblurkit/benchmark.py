@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Literal
 
 from deblurkit.cells.cell import run_cell
-from deblurkit.cells.references import has_kernel, reference_rows
+from deblurkit.cells.references import has_kernel, oracle_name, reference_rows
 from deblurkit.cells.row import Row
 from deblurkit.config import AUTO, Config
 from deblurkit.datasets.case import Case
+from deblurkit.errors import UsageError
 from deblurkit.registry import Registry
 from deblurkit.specs import Offer
 
@@ -52,14 +53,22 @@ def benchmark_rows(
         sizes: Whether the kernel size is to be found, given by the true kernel, or both; without true kernels, or where
             the configuration names a size, there is only one row.
         extras: Names of further scores.
+
+    Raises:
+        UsageError: If only the row with the size given is wanted, and there is none to give.
     """
     seeded = [replace(config, run=replace(config.run, seed=seed)) for seed in seeds]
+    oracle = oracle_name(config, registry)
 
     def row(words: str, *, given: bool) -> Row:
         cells = (run_cell(case, one, registry, given_size=given, extras=extras) for case in cases for one in seeded)
-        return Row({COLUMN: f"{name}{words}"}, tuple(cells))
+        return Row({COLUMN: f"{name}{words}"}, tuple(cells), oracle=oracle)
 
     rows = []
+    sized = config.run.kernel_size != AUTO or not any(map(has_kernel, cases))
+    if sizes == "given" and sized:
+        why = "no true kernel is known" if config.run.kernel_size == AUTO else "the configuration names one"
+        raise UsageError(f"--sizes given: there is no size to give, since {why}; leave it out")
     if config.run.kernel_size != AUTO:
         rows.append(row(f", size {config.run.kernel_size}", given=False))
     elif not any(map(has_kernel, cases)):
@@ -67,4 +76,4 @@ def benchmark_rows(
     else:
         rows += [row(", size found", given=False)] if sizes != "given" else []
         rows += [row(", size given", given=True)] if sizes != "auto" else []
-    return [*rows, *reference_rows(config, cases, registry, COLUMN, extras=extras)]
+    return [*rows, *reference_rows({name: config}, cases, registry, COLUMN, extras=extras)]

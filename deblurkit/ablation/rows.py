@@ -11,15 +11,16 @@ from deblurkit.ablation.study import Study, Variant
 from deblurkit.cells.cell import blurry_cell, run_cell
 from deblurkit.cells.code import CodeParams
 from deblurkit.cells.made import made_cases
-from deblurkit.cells.references import reference_rows
-from deblurkit.cells.row import Row
+from deblurkit.cells.references import has_kernel, last_steps, oracle_name, reference_rows
+from deblurkit.cells.row import Row, name_of
 from deblurkit.cells.transfer import TransferCase, reblur_cases, transfer_cases, transfer_cell
 from deblurkit.config import COMPONENTS, Config, merge
 from deblurkit.datasets import find_cases
 from deblurkit.datasets.case import Case
-from deblurkit.errors import ConfigError, UsageError
-from deblurkit.params import Plain, parse, plain, text_of
+from deblurkit.errors import ConfigError, DeblurkitError, PluginError, UsageError
+from deblurkit.params import Plain, at, parse, plain, suggest, text_of
 from deblurkit.registry import Registry
+from deblurkit.scores import Protocol
 
 NAME = "variant"
 
@@ -59,18 +60,52 @@ def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any])
         PluginError: If a broken plugin may have provided what is missing.
     """
     found: list[Resolved | str] = []
+    last: DeblurkitError = ConfigError("")
     for variant in study.variants:
         try:
             config = merge(variant.stack, registry)
             code = None
             if study.task != "deblur":
                 code = parse(CodeParams, variant.code, subject="code", place=variant.stack[-2].origin)
+            require_free(study, variant)
             found.append(Resolved(replace(config, run=replace(config.run, **flags)), code))
-        except UsageError as error:  # a file that it names may be missing
+        except (UsageError, PluginError) as error:  # a file that it names may be missing, a plugin broken
             found.append(str(error))
+            last = error
     if all(isinstance(one, str) for one in found):
-        raise ConfigError(str(found[0]))
+        raise last
     return found
+
+
+def require_free(study: Study, variant: Variant) -> None:
+    """Refuse keys of a study that another key of it, or a flag, decides.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    cures = {"seed": "name them in seeds", "threads": "give them by --threads"}
+    if study.size == "given":
+        cures["kernel_size"] = 'it is given by the true kernel; leave size = "given" out'
+    for layer in variant.stack:
+        for key in layer.sections.get("run", {}):
+            if key in cures and layer.origin.startswith(str(study.file)):
+                raise ConfigError(f"run.{key}: is not chosen here: {cures[key]}{at(layer.origin)}")
+
+
+def require_sense(study: Study, cases: Sequence[Case], protocol: Protocol) -> None:
+    """Check what a study says against its pictures and their scores.
+
+    Raises:
+        ConfigError: If a published value is of no score, or a size is to be given and no kernel is known.
+    """
+    known = [score.name for score in protocol.scores]
+    published = [one.published for one in study.variants] + [one.scores for one in study.published]
+    for name in dict.fromkeys(name for scores in published for name in scores):
+        if name not in known:
+            cure = suggest(name, known) or f"; there are {', '.join(known)}"
+            raise ConfigError(f"published.{name}: no such score{cure}{at(str(study.file))}")
+    if study.task == "deblur" and study.size == "given" and not any(map(has_kernel, cases)):
+        raise ConfigError(f"size: no true kernel is known, so none can be given; leave it out{at(str(study.file))}")
 
 
 def study_cases(study: Study, sources: Sequence[Path]) -> list[Case]:
@@ -102,9 +137,9 @@ def ablation_rows(
 ) -> list[Row]:
     """All rows: the variants, then others' published ones, then what they are measured against.
 
-    That is the oracle of the first one where true kernels are known, and the blurry pictures; where blur is given, the
-    sharp pictures as they are. A row is told from the others by its name, by the grid, and by the settings that vary
-    among the variants.
+    That is an oracle for every last step where true kernels are known, and the blurry pictures; where blur is given,
+    the sharp pictures as they are. A row is told from the others by its name, by the grid, and by the settings that
+    vary among the variants.
     """
     labels = varying(study.variants, [{} if isinstance(one, str) else one.values() for one in resolved])
     rows = []
@@ -119,8 +154,14 @@ def ablation_rows(
     if study.task != "deblur":
         untouched = tuple(blurry_cell(case, extras=extras) for case in cases)
         return [*rows, Row({NAME: "untouched (sharp)"}, untouched, reference=True)]
-    first = next(one for one in resolved if isinstance(one, Resolved))
-    return [*rows, *reference_rows(first.config, cases, registry, NAME, extras=extras)]
+    configs = {name_of(row): one.config for row, one in zip(rows, resolved, strict=False) if isinstance(one, Resolved)}
+    return [*rows, *reference_rows(configs, cases, registry, NAME, extras=extras)]
+
+
+def oracle_notes(rows: Sequence[Row], resolved: Sequence[Resolved | str], registry: Registry) -> list[str]:
+    """How the oracles of a table restore, where it has any."""
+    configs = {str(index): one.config for index, one in enumerate(resolved) if isinstance(one, Resolved)}
+    return [last_steps(configs, registry)] if any(row.reference and row.oracle for row in rows) else []
 
 
 def _deblurring(
@@ -135,7 +176,7 @@ def _deblurring(
     seeded = [replace(config, run=replace(config.run, seed=seed)) for seed in study.seeds]
     given = study.size == "given"
     cells = (run_cell(case, one, registry, given_size=given, extras=extras) for case in cases for one in seeded)
-    return Row(label, tuple(cells), published=variant.published)
+    return Row(label, tuple(cells), published=variant.published, oracle=oracle_name(config, registry))
 
 
 def _transferring(

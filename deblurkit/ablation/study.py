@@ -254,7 +254,7 @@ def _variants(
             nested = _nested(point)
             own_code = {**code, **nested.pop(CODE, {})}
             layer = Layer(f"{place}, [grid]", nested, folder)
-            yield Variant(name, point, (*stack, layer), published if not point else {}, own_code)
+            yield Variant(name, point, (*stack, layer), published if not point or mode == MODES[0] else {}, own_code)
 
 
 def _points(grid: Mapping[str, Sequence[object]], mode: str) -> Iterator[dict[str, object]]:

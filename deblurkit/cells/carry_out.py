@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -59,15 +65,43 @@ def carry_out(cell: Cell, slot: int = 0) -> Outcome:
         KeyboardInterrupt: Ctrl-C was pressed; what was reached so far is no outcome.
     """
     try:
-        if cell.role == "transfer":
-            return _reblurred(cell, slot)
-        return _deblurred(cell, slot) if cell.config else _untouched(cell)
+        with whole():
+            if cell.role == "transfer":
+                return _reblurred(cell, slot)
+            return _deblurred(cell, slot) if cell.config else _untouched(cell)
     except MemoryError:
         return failed("out of memory; give a smaller --crop or smaller pictures")
     except DeblurkitError as error:
         return failed(str(error))
     except Exception as error:
         return failed(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Let a Ctrl-C that was heard inside, and taken for "stop with what you have", end the cell all the same.
+
+    Raises:
+        KeyboardInterrupt: If there was one.
+    """
+    heard = []
+    previous = signal.getsignal(signal.SIGINT)
+    listens = threading.current_thread() is threading.main_thread() and callable(previous)
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        assert callable(previous)
+        previous(number, frame)
+
+    if listens:
+        signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, previous)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def failed(error: str) -> Outcome:
@@ -78,7 +112,9 @@ def failed(error: str) -> Outcome:
 def _untouched(cell: Cell) -> Outcome:
     """Score the blurry picture."""
     sample = cell.case.load()
-    return Outcome({"status": "ok", "scores": _scores(cell, sample.y, sample, None)}, _plain(sample.y))
+    set_threads(1, sample.y.numel())
+    scores, notes = _scores(cell, sample.y, sample, None)
+    return Outcome({"status": "ok", "scores": scores, "notes": notes}, _plain(sample.y))
 
 
 def _reblurred(cell: Cell, slot: int) -> Outcome:
@@ -91,9 +127,12 @@ def _reblurred(cell: Cell, slot: int) -> Outcome:
     started = time.monotonic()
     result = transferred(cell, sample, device)
     seconds = time.monotonic() - started
+    scores, notes = _scores(cell, result.image, sample, result.kernel)
     document = {
         "status": "ok",
-        "scores": _scores(cell, result.image, sample, result.kernel),
+        "scores": scores,
+        "notes": notes,
+        "torch": torch.__version__,
         "seconds": round(seconds, 3),
         "memory_bytes": peak_bytes(device),
         "device": str(device),
@@ -118,9 +157,12 @@ def _deblurred(cell: Cell, slot: int) -> Outcome:
         raise KeyboardInterrupt
     if not bool(result.image.isfinite().all()):
         raise RunError(f"{cell.case.name}: the result is not finite; lower the learning rates, or restart")
+    scores, notes = _scores(cell, result.image, sample, result.kernel)
     document = {
         "status": "ok",
-        "scores": _scores(cell, result.image, sample, result.kernel),
+        "scores": scores,
+        "notes": notes,
+        "torch": torch.__version__,
         "seconds": round(result.seconds["total"] - watcher.spent, 3),
         "memory_bytes": memory,
         "quality": {"flag": result.quality.flag, "reasons": list(result.quality.reasons)},
@@ -156,12 +198,16 @@ def _with_kernel(cell: Cell, sample: Sample, folder: Path) -> dict[str, Any]:
     return document
 
 
-def _scores(cell: Cell, image: Tensor, sample: Sample, kernel: Tensor | None) -> dict[str, float]:
-    """All scores by name; those that cannot be had are left out."""
+def _scores(cell: Cell, image: Tensor, sample: Sample, kernel: Tensor | None) -> tuple[dict[str, float], list[str]]:
+    """All scores by name, without those that cannot be had, and why a further one cannot."""
     values = protocol_of(cell.case.layout).measure(image, sample, kernel)
+    notes = []
     for scorer in extra_scores(cell.extras):
-        values.update(scorer.measure(image, sample))
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+        try:
+            values.update(scorer.measure(image, sample))
+        except RunError as error:
+            notes.append(str(error))
+    return {name: value for name, value in values.items() if math.isfinite(value)}, notes
 
 
 def _plain(image: Tensor) -> NDArray[np.float32]:
@@ -188,19 +234,23 @@ class Watcher:
 
     def __call__(self, event: Progress) -> None:
         """Score the latent image of an event, if there is one and there is time."""
-        truth = self.sample.truths[0] if self.sample.truths else None
-        finest = event.stage == "estimate" and event.scale == event.scales
-        if event.latent is None or truth is None or not finest or truth.shape != self.sample.y.shape:
-            return
         begun = time.monotonic()
-        if event.done % max(1, event.total // 50) != 0 and event.done != event.total:
+        finest = event.stage == "estimate" and event.scale == event.scales
+        due = event.done % max(1, event.total // 50) == 0 or event.done == event.total
+        if event.latent is None or not finest or not due or self.spent > SHARE * (begun - self.started):
             return
-        if self.spent > SHARE * (begun - self.started) or min(truth.shape[-2:]) < SMALLEST_SCORED:
+        truth = self.truth
+        if truth is None or truth.shape != self.sample.y.shape or min(truth.shape[-2:]) < SMALLEST_SCORED:
             return
         value = self._psnr(event.latent, truth)
         if value is not None:
             self.rows.append({"attempt": event.attempt, "step": event.done, "psnr": round(value, 3)})
         self.spent += time.monotonic() - begun
+
+    @cached_property
+    def truth(self) -> Tensor | None:
+        """The first true picture, read once."""
+        return self.sample.truths[0] if len(self.sample.truths) else None
 
     @staticmethod
     def _psnr(latent: Tensor, truth: Tensor) -> float | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import deblurkit
 from deblurkit.config import AUTO, COMPONENTS, NONE, Config, Layer, Part, merge, resolve
 from deblurkit.datasets.case import Case
 from deblurkit.errors import DeblurkitError
+from deblurkit.files import version_of
 from deblurkit.params import fields_of
 from deblurkit.registry import Registry
 from deblurkit.specs import ImagePriorSpec, Offer
@@ -77,13 +79,15 @@ def run_cell(case: Case, config: Config, registry: Registry, *, given_size: bool
         extras: Names of further scores.
 
     Returns:
-        The cell; one with a problem if the case's kernel is needed and cannot be read.
+        The cell; one with a problem if the case's kernel is needed and there is none, or it cannot be read.
     """
-    try:
-        size = case.kernel_size() if given_size else None
-    except DeblurkitError as error:
-        return Cell(case, "run", config.to_json(), problem=str(error))
-    if size is not None:
+    if given_size:
+        try:
+            size = case.kernel_size()
+        except DeblurkitError as error:
+            return Cell(case, "run", config.to_json(), problem=str(error))
+        if size is None:
+            return Cell(case, "run", config.to_json(), problem=f"{case.name}: has no true kernel to give its size")
         config = replace(config, run=replace(config.run, kernel_size=size))
     return Cell(case, "run", config.to_json(), identity(config, registry), tuple(extras))
 
@@ -103,17 +107,20 @@ def oracle_of(config: Config, registry: Registry) -> Config:
     """The configuration that restores with a kernel that is given, by the same last step.
 
     Where a configuration keeps the estimation's own image, which needs no kernel, the best restoring prior stands in.
+    Of the section ``run`` it has what says where and how precisely to compute.
     """
     image: ImagePriorSpec = registry.spec("image_prior", config.image_prior.name)
     if config.final.name not in (AUTO, NONE):
         last = Part(config.final.name, config.final.params)
-    elif Offer.RESTORE in image.offers and config.final.name == AUTO:
+    elif Offer.RESTORE in image.offers and config.final.name == AUTO and image.last >= 0:
         last = config.image_prior
     else:
         name = registry.default_restorer()
         last = Part(name, registry.spec("image_prior", name).params())
     given = resolve({}, registry=registry, recipe=GIVEN_KERNEL)
-    document = replace(given, image_prior=last, run=replace(config.run, seed=0, start="own", scales="auto")).to_json()
+    run = config.run
+    kept = replace(given.run, device=run.device, threads=run.threads, precision=run.precision, compile=run.compile)
+    document = replace(given, image_prior=last, run=kept).to_json()
     return resolved({**document, "optimizer": {"name": AUTO}, "final": {"name": AUTO}}, registry)
 
 
@@ -128,23 +135,45 @@ def resolved(document: Mapping[str, Any], registry: Registry) -> Config:
 
 
 def identity(config: Config, registry: Registry, sections: Iterable[str] = tuple(COMPONENTS)) -> dict[str, str]:
-    """Versions of deblurkit and of the plugins that sections use, and contents of the files that they name."""
+    """What an outcome hangs on beside the configuration.
+
+    Versions of deblurkit and of the plugins that sections use, the source of those plugins (whoever writes one changes
+    it without a new version), and contents of the files that the sections name.
+    """
     found = {"deblurkit": deblurkit.__version__}
     for section in sections:
         kind = COMPONENTS[section]
         part: Part = getattr(config, section)
         if part.name in (AUTO, NONE):
             continue
-        provider = registry.find(kind, part.name).provider
+        entry = registry.find(kind, part.name)
+        provider = entry.provider
         found[provider.distribution or provider.module] = provider.version
+        if not provider.built_in:
+            package = entry.spec.target.partition(":")[0].partition(".")[0]
+            found[f"source of {package}"] = source_digest(package)
         for one in fields_of(type(part.params)):
             value = getattr(part.params, one.name)
             if isinstance(value, Path) and value != Path():
-                found[f"{section}.{one.name}"] = _digest(value)
+                found[f"{section}.{one.name}"] = _digest(value, version_of(value))
     return found
 
 
-def _digest(path: Path) -> str:
+def source_digest(package: str) -> str:
+    """SHA-256 of the Python files of a top-level package or module, without importing it; empty where none is found."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return ""
+    folders = [Path(one) for one in spec.submodule_search_locations or ()]
+    files = [(path.relative_to(folder), path) for folder in folders for path in sorted(folder.rglob("*.py"))]
+    if not folders and spec.origin:
+        files = [(Path(spec.origin).relative_to(Path(spec.origin).parent), Path(spec.origin))]
+    digests = [f"{name.as_posix()} {_digest(path, version_of(path))}" for name, path in files]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, version: tuple[int, int, int]) -> str:  # noqa: ARG001 - a file written anew is read anew
     """SHA-256 of a file's content; of a missing one its name, for the run to say what is wrong."""
     try:
         with path.open("rb") as file:

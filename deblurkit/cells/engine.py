@@ -54,7 +54,9 @@ class Results:
 Told = Callable[[Cell, dict[str, Any], Tally], None]
 
 
-def carry_out_all(cells: Iterable[Cell], store: Store, executor: Executor[Any], told: Told) -> Results:
+def carry_out_all(
+    cells: Iterable[Cell], store: Store, executor: Executor[Any], told: Told, *, fresh: bool = False
+) -> Results:
     """Carry out every cell that is not finished; equal cells once.
 
     An outcome is kept as soon as it is there, so whatever ends this, even a power cut, costs only the cells at work.
@@ -65,6 +67,7 @@ def carry_out_all(cells: Iterable[Cell], store: Store, executor: Executor[Any], 
         store: Where outcomes are kept.
         executor: Where cells are computed.
         told: Is told of every outcome, those found in the store included.
+        fresh: Whether finished cells are carried out anew as well.
 
     Returns:
         The documents of all cells.
@@ -75,17 +78,23 @@ def carry_out_all(cells: Iterable[Cell], store: Store, executor: Executor[Any], 
     """
     results = Results()
     unique: dict[str, Cell] = {}
+    hopeless = []
     for cell in cells:
-        if cell.problem:
-            continue
         try:
-            unique.setdefault(cell.key, cell)
+            if not cell.problem:
+                unique.setdefault(cell.key, cell)
         except DeblurkitError as error:  # a file of the case is missing
             results.keyless[cell.case.name] = str(error)
-    tally = Tally(total=len(unique))
+        if cell.problem or cell.case.name in results.keyless:
+            hopeless.append(cell)
+    tally = Tally(total=len(unique) + len(hopeless))
+    for cell in hopeless:
+        tally.done += 1
+        tally.failed += 1
+        told(cell, results.of(cell), tally)
     left: list[Cell] = []
     for cell in unique.values():
-        document = store.read(cell)
+        document = None if fresh else store.read(cell)
         if document is None or document["status"] != "ok":
             left.append(cell)
             continue

@@ -100,9 +100,9 @@ def psnr_curve(one: Scored) -> tuple[list[float], list[float]]:
     return [row["step"] for row in rows], [row["psnr"] for row in rows]
 
 
-def picture_array(x: Tensor) -> NDArray[np.float32]:
-    """(1, C, H, W) as (H, W) or (H, W, 3)."""
-    planes = x[0].float().numpy()
+def picture_array(x: Tensor) -> NDArray[np.uint8]:
+    """(1, C, H, W) in [0, 1] as (H, W) or (H, W, 3) in 256 steps: a page holds many of them."""
+    planes = (x[0].float().clamp(0.0, 1.0) * 255.0).round().byte().numpy()
     return planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1)
 
 

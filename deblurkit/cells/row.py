@@ -30,6 +30,7 @@ class Row:
         reference: Whether it is there to compare with (the blurry pictures, the oracle), and not a result.
         published: Published values by name of the score.
         error: Why there are no cells: the configuration makes no sense.
+        oracle: Name of the oracle that it is measured against, or that it is; empty where there is none.
     """
 
     label: Mapping[str, str]
@@ -37,6 +38,7 @@ class Row:
     reference: bool = False
     published: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    oracle: str = ""
 
 
 def name_of(row: Row) -> str:
@@ -106,23 +108,26 @@ class References:
     """What results are measured against, by name of the case.
 
     Attributes:
-        oracle: Scores with the true kernel.
+        oracle: Scores with the true kernel, by name of the oracle and of the case.
         blurry: Scores of the blurry picture.
     """
 
-    oracle: Mapping[str, Mapping[str, float]]
+    oracle: Mapping[tuple[str, str], Mapping[str, float]]
     blurry: Mapping[str, Mapping[str, float]]
 
     @classmethod
     def among(cls, rows: Sequence[Row], results: Results) -> References:
         """Collect them from the rows' cells."""
-        found: dict[str, dict[str, Mapping[str, float]]] = defaultdict(dict)
+        oracle: dict[tuple[str, str], Mapping[str, float]] = {}
+        blurry: dict[str, Mapping[str, float]] = {}
         for row in rows:
             for cell in row.cells:
                 document = results.of(cell)
-                if document["status"] == "ok":
-                    found[cell.role][cell.case.name] = document["scores"]
-        return cls(found["oracle"], found["blurry"])
+                if document["status"] == "ok" and cell.role == "oracle":
+                    oracle[row.oracle, cell.case.name] = document["scores"]
+                elif document["status"] == "ok" and cell.role == "blurry":
+                    blurry[cell.case.name] = document["scores"]
+        return cls(oracle, blurry)
 
 
 def conclude(rows: Sequence[Row], results: Results, protocol: Protocol) -> list[RowResult]:
@@ -137,7 +142,7 @@ def conclude(rows: Sequence[Row], results: Results, protocol: Protocol) -> list[
     higher = {score.name: score.better == "higher" for score in protocol.scores}
     concluded: list[RowResult] = []
     for row in rows:
-        scored = tuple(score(cell, results.of(cell), references, protocol) for cell in row.cells)
+        scored = tuple(score(row, cell, results.of(cell), references, protocol) for cell in row.cells)
         names = sorted({name for one in scored for name in one.values})
         spreads = {
             name: Spread.of(
@@ -154,10 +159,13 @@ def conclude(rows: Sequence[Row], results: Results, protocol: Protocol) -> list[
     return concluded
 
 
-def score(cell: Cell, document: Mapping[str, Any], references: References, protocol: Protocol) -> Scored:
+def score(row: Row, cell: Cell, document: Mapping[str, Any], references: References, protocol: Protocol) -> Scored:
     """Add what follows from the references to the scores of one cell."""
     values: dict[str, float] = dict(document.get("scores", {}))
-    oracle = references.oracle.get(cell.case.name)
+    name = row.oracle
+    if cell.role == "blurry":  # against the first, if there are several
+        name = next((one for one, case in references.oracle if case == cell.case.name), "")
+    oracle = references.oracle.get((name, cell.case.name))
     if values and oracle:
         values.update(error_ratios(values, oracle))
     return Scored(cell, document, values, failure(cell, document, values, references, protocol))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -55,10 +57,7 @@ class Store:
             document = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(document, dict) or document.get("key") != cell.key or document.get("format") != FORMAT:
                 raise ValueError("it is of another cell")
-            if document["status"] == "ok" and not all(map(_is_number, document["scores"].values())):
-                raise ValueError("a score is no number")
-            if document["status"] not in ("ok", "failed"):
-                raise ValueError(f"its status is {document['status']!r}")
+            _require_sense(document)
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             cause = " ".join(str(error).split()) or type(error).__name__
             self.damaged.append(f"{path}: is damaged ({cause}); the cell is carried out anew")
@@ -91,15 +90,34 @@ class Store:
         write_text(place / CELL, json.dumps(document, indent=1) + "\n", True)
         return document
 
-    def forget(self, cell: Cell) -> None:
-        """Remove what is kept of a cell."""
-        shutil.rmtree(self._place(cell), ignore_errors=True)
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from working in the folder meanwhile; a process that dies lets it go.
 
-    def image(self, cell: Cell) -> NDArray[np.float32] | None:
-        """The resulting picture of a finished cell, (H, W) or (H, W, 3) in 256 steps of [0, 1], if it is there."""
+        Raises:
+            UsageError: If another one is at work there.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks
+            yield
+            return
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{self.folder}: another process is at work in it; wait for it, or name another folder by -o"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
+
+    def image(self, cell: Cell) -> NDArray[np.uint8] | None:
+        """The resulting picture of a finished cell, (H, W) or (H, W, 3), if it is there."""
         try:
             with Image.open(self._place(cell) / "image.png") as picture:
-                return np.asarray(picture, dtype=np.float32) / 255.0
+                return np.asarray(picture, dtype=np.uint8)
         except (OSError, ValueError, SyntaxError):
             return None
 
@@ -125,5 +143,29 @@ def _save_array(values: NDArray[np.float32], file: BinaryIO) -> None:
     np.save(file, values)
 
 
+def _require_sense(document: dict[str, Any]) -> None:
+    """Check what tables and pages will read.
+
+    Raises:
+        ValueError: If something is of another kind than what is written; likewise ``KeyError`` and ``TypeError``.
+    """
+    if document["status"] not in ("ok", "failed"):
+        raise ValueError(f"its status is {document['status']!r}")
+    if document["status"] == "failed":
+        if not isinstance(document["error"], str):
+            raise ValueError("its error is no text")
+        return
+    numbers = [*document["scores"].values(), document.get("seconds", 0.0), document.get("memory_bytes", 0.0)]
+    rows = [*document.get("history", []), *document.get("curve", [])]
+    if not all(map(_is_number, [*numbers, *(row["step"] for row in rows)])):
+        raise ValueError("a score, a time or a step is no number")
+    if not all(value is None or _is_number(value) for row in rows for value in row.values()):
+        raise ValueError("a point of a curve is no number")
+    quality = document.get("quality", {"flag": "", "reasons": []})
+    texts = [quality["flag"], *quality["reasons"], *document.get("notes", []), document.get("stopped", "")]
+    if not all(isinstance(text, str) for text in texts) or not _is_number(document.get("kernel_size") or 0):
+        raise ValueError("what it says about its quality makes no sense")
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

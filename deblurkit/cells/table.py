@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
     others = [score for score in protocol.scores if score.name != protocol.primary]
     columns = [
         *(Column(key, title, numeric=False) for key, title in shape.labels.items()),
-        Column("count", "n", "Finished cells of all.", numeric=False),
+        Column("count", "n", "Cells with this score, of all.", numeric=False),
         *_primary_columns(primary),
         *([_difference(primary), _interval()] if shape.differences else []),
         *(_published(score) for score in protocol.scores),
@@ -54,7 +55,23 @@ def summary_table(rows: Sequence[RowResult], protocol: Protocol, shape: Shape) -
     wrong = [
         f"{name_of(row.row)}: {line['failure']}" for row, line in zip(rows, lines, strict=True) if "failure" in line
     ]
-    return Table(shape.title, used, tuple(lines), (*shape.notes, *wrong))
+    return Table(shape.title, used, tuple(lines), (*shape.notes, *wrong, *remarks(rows)))
+
+
+def remarks(rows: Sequence[RowResult]) -> list[str]:
+    """What a reader of the table has to know about how its cells came to be."""
+    documents = [one.document for row in rows for one in row.scored]
+    notes = []
+    for row in rows:
+        stopped = Counter(one.document.get("stopped", "") for one in row.scored)
+        notes += [f"{name_of(row.row)}: {n} ended early ({why})" for why, n in stopped.items() if why]
+    for key, word in (("torch", "versions of PyTorch"), ("device", "devices"), ("threads", "numbers of threads")):
+        found = sorted({str(document[key]) for document in documents if key in document})
+        if len(found) > 1:
+            notes.append(
+                f"Cells were computed with several {word}: {', '.join(found)}; carry them out anew by --fresh."
+            )
+    return notes + list(dict.fromkeys(note for document in documents for note in document.get("notes", [])))
 
 
 SPREAD = {"sd": "standard deviation", "median": "median", "worst": "least favourable value"}
@@ -84,6 +101,7 @@ def cell_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[st
         Column("kernel_size", "kernel px", digits=0),
         Column("seconds", "s", digits=2),
         Column("quality", "quality", "What the run itself thought of its result.", numeric=False),
+        Column("stopped", "stopped", "Why the estimation ended early.", numeric=False),
         Column("failure", "failure", numeric=False),
     )
     lines = tuple(
@@ -95,6 +113,7 @@ def cell_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[st
             "kernel_size": one.document.get("kernel_size"),
             "seconds": one.document.get("seconds"),
             "quality": one.document.get("quality", {}).get("flag", ""),
+            "stopped": one.document.get("stopped", ""),
             "failure": one.failure,
         }
         for row in rows
@@ -162,7 +181,7 @@ def _line(row: RowResult, protocol: Protocol, differences: bool) -> dict[str, Va
     line |= {f"published:{name}": value for name, value in row.row.published.items()}
     if row.row.error:
         return {**line, "count": "failed", "failure": row.row.error}
-    done = sum(one.ok for one in row.scored)
+    done = row.spreads[protocol.primary].count if protocol.primary in row.spreads else 0
     if row.scored:
         line["count"] = f"{done}/{len(row.scored)}" if done < len(row.scored) else str(done)
     for name, spread in row.spreads.items():
@@ -182,7 +201,9 @@ def _line(row: RowResult, protocol: Protocol, differences: bool) -> dict[str, Va
         line["difference"] = row.difference.mean
         if math.isfinite(row.difference.low):
             low, high = (f"{value:+.{score.digits}f}" for value in (row.difference.low, row.difference.high))
-            line["interval"] = f"{low} to {high}"
+            pictures = row.difference.pictures
+            some = pictures < len({one.cell.case.name for one in row.scored})
+            line["interval"] = f"{low} to {high}" + (f" (n {pictures})" if some else "")
     errors = list(dict.fromkeys(str(one.document.get("error", "")) for one in row.scored if not one.ok))
     if errors:
         line["failure"] = errors[0] + (f" (and {len(errors) - 1} others)" if len(errors) > 1 else "")

@@ -58,13 +58,18 @@ def ablate(
     sources = images or study.images
     if not sources:
         raise UsageError(f'images: the study names none; add images = "...", or give --images ({config})')
-    from deblurkit.ablation.rows import ablation_rows, resolve_variants, study_cases
+    from deblurkit.ablation.rows import ablation_rows, oracle_notes, require_sense, resolve_variants, study_cases
+    from deblurkit.datasets import layout_of
+    from deblurkit.scores import protocol_of
 
     flags: dict[str, Any] = {"threads": threads, **({"device": device} if device else {})}
     configs = resolve_variants(study, registry(), flags)
-    cases = called(study_cases(study, sources), options.only or study.cases)
+    patterns, place = (options.only, "--only") if options.only else (study.cases, f"cases ({config})")
+    cases = called(study_cases(study, sources), patterns, place)
+    require_sense(study, cases, protocol_of(layout_of(cases)))
     rows = ablation_rows(study, configs, cases, registry(), extras=options.extras)
-    task = task_of(study, rows, cases, reduced, options)
+    notes = oracle_notes(rows, configs, registry())
+    task = task_of(study, rows, cases, reduced, notes, options)
     variants = {
         ", ".join(row.label.values()): one if isinstance(one, str) else one.to_json()
         for row, one in zip(rows, configs, strict=False)
@@ -91,7 +96,14 @@ def asked(file: Path, reduced: bool, kernels: Path | None, options: TableOptions
     return replace(study, blur=replace(study.blur, kernels=kernels))
 
 
-def task_of(study: Study, rows: Sequence[Row], cases: Sequence[Case], reduced: bool, options: TableOptions) -> Task:
+def task_of(
+    study: Study,
+    rows: Sequence[Row],
+    cases: Sequence[Case],
+    reduced: bool,
+    notes: Sequence[str],
+    options: TableOptions,
+) -> Task:
     """The table of a study: its columns, and what stands above and below it."""
     from deblurkit.ablation.rows import NAME
     from deblurkit.cells.table import Shape
@@ -99,7 +111,8 @@ def task_of(study: Study, rows: Sequence[Row], cases: Sequence[Case], reduced: b
     from deblurkit.scores import protocol_of
 
     layout = layout_of(cases)
-    facts = f"{len(cases)} pictures; seeds {', '.join(map(str, study.seeds))}; kernel size {study.size}."
+    size = "given" if study.size == "given" else "found"
+    facts = f"{len(cases)} pictures; seeds {', '.join(map(str, study.seeds))}; kernel size {size}."
     if study.task != "deblur":
         facts = f"{len(cases)} times blur was taken from a pair and given to a sharp picture."
     reproduces = f"Reproduces {study.reproduces}." if study.reproduces else ""
@@ -112,7 +125,7 @@ def task_of(study: Study, rows: Sequence[Row], cases: Sequence[Case], reduced: b
             {key: key for key in (NAME, *varied)},
             differences=True,
             title=f"{study.file.stem}{' (reduced size)' if reduced else ''}: {layout}",
-            notes=(facts, *told),
+            notes=(facts, *told, *notes),
         ),
         folder=options.out or Path("runs") / study.file.stem,
         lead=(*told, facts),

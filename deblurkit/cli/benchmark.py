@@ -11,7 +11,7 @@ import click
 from deblurkit.cli.arguments import ComponentCommand, config_of, recipe_of
 from deblurkit.cli.executors import executor_of, executor_options
 from deblurkit.cli.tables import TableOptions, Task, cases_of, computed_alike, make_table, table_options
-from deblurkit.config import COMPONENTS, Config
+from deblurkit.config import COMPONENTS, DEFAULT, FLAG, Config
 from deblurkit.registry import registry
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: Sizes, optio
     """  # noqa: D301  click wants a real backspace before text that it must not wrap
     config = config_of(ctx)
     from deblurkit.benchmark import COLUMN, benchmark_rows, usual_seeds
+    from deblurkit.cells.references import last_steps
     from deblurkit.cells.table import Shape
     from deblurkit.datasets import layout_of
     from deblurkit.scores import protocol_of
@@ -56,20 +57,33 @@ def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: Sizes, optio
     cases = cases_of(dataset, options.layout, options.only)
     layout = layout_of(cases)
     name = recipe_of(ctx) or called(config)
-    seeds = options.seeds or usual_seeds(config, registry())
+    own = config.origins.get("run.seed", "")
+    chosen = () if own == DEFAULT or own.startswith("recipe ") else (config.run.seed,)
+    seeds = options.seeds or chosen or usual_seeds(config, registry())
     rows = benchmark_rows(cases, config, registry(), name=name, seeds=seeds, sizes=sizes, extras=options.extras)
     facts = f"{len(cases)} pictures; seeds {', '.join(map(str, seeds))}"
-    if not options.seeds and len(seeds) == 1:
+    if not options.seeds and not chosen and len(seeds) == 1:
         facts += " (nothing is drawn at random)"
+    notes = (f"{facts}.", *changed(config))
+    if any(row.reference and row.oracle for row in rows):
+        notes = (*notes, last_steps({name: config}, registry()))
     task = Task(
         rows=rows,
         protocol=protocol_of(layout),
-        shape=Shape({COLUMN: "result"}, differences=False, title=f"{layout}: {name}", notes=(f"{facts}.",)),
+        shape=Shape({COLUMN: "result"}, differences=False, title=f"{layout}: {name}", notes=notes),
         folder=options.out or Path("runs") / f"benchmark-{layout}",
         lead=(f"Data set {layout}, {facts}.",),
         document={"dataset": [str(one) for one in dataset], "layout": layout, "config": config.to_json()},
     )
     return make_table(task, options, lambda: executor_of(ctx))
+
+
+def changed(config: Config) -> list[str]:
+    """What flags say that changes results, in a sentence; nothing where they say nothing."""
+    quiet = {"run.seed", "run.device", "run.threads", *(f"{section}.name" for section in COMPONENTS)}
+    values = config.values()
+    said = [f"{key} = {values[key]}" for key, origin in config.origins.items() if origin == FLAG and key not in quiet]
+    return [f"Changed by flags: {', '.join(said)}."] if said else []
 
 
 def called(config: Config) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from deblurkit.datasets.case import Case
     from deblurkit.scores import Protocol
 
+LONGEST_SILENCE = 300.0
+"""Seconds after which a line says that it is still at work."""
 FORMATS = ("table", "markdown", "csv", "json")
 
 
@@ -85,13 +89,22 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--only", multiple=True, metavar="PATTERN", help="Pictures by name, such as 'im1_*'; may be repeated."
     )
-    @click.option("--seeds", type=Seeds(), default=(), help="Seeds, such as 0,1,2.  [default: see above]")
+    @click.option(
+        "--seeds",
+        type=Seeds(),
+        default=(),
+        help="Seeds, such as 0,1,2.  [default: those of the study; three, or one where nothing is drawn at random]",
+    )
     @click.option("--score", "extras", multiple=True, metavar="NAME", help="A further score; may be repeated.")
     @click.option("--fresh", is_flag=True, help="Carry finished cells out anew.")
     @click.option(
         "--format", "format_", type=click.Choice(FORMATS), default=FORMATS[0], help="How the table is printed."
     )
-    @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with pictures and curves.")
+    @click.option(
+        "--report",
+        type=click.Path(path_type=Path),
+        help="Write an HTML page with pictures and curves, in the place of an earlier one.",
+    )
     @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress.")
     @wraps(command)
@@ -147,21 +160,24 @@ def cases_of(sources: Sequence[Path], layout: str, only: Sequence[str]) -> list[
     return called(find_cases(list(sources), layout or "auto"), only)
 
 
-def called(cases: list[Case], only: Sequence[str]) -> list[Case]:
+def called(cases: list[Case], only: Sequence[str], asked: str = "--only") -> list[Case]:
     """The cases whose names fit a pattern; all of them where there are no patterns.
 
+    Args:
+        cases: All cases.
+        only: The patterns.
+        asked: Where they stand, for the message.
+
     Raises:
-        UsageError: If there is none.
+        UsageError: If a pattern fits none.
     """
     from fnmatch import fnmatchcase
 
-    if not only:
-        return cases
-    chosen = [case for case in cases if any(fnmatchcase(case.name, pattern) for pattern in only)]
-    if not chosen:
-        names = ", ".join(case.name for case in cases[:3])
-        raise UsageError(f"--only: no picture is called {' or '.join(only)}; they are called {names}, ...")
-    return chosen
+    for pattern in only:
+        if not any(fnmatchcase(case.name, pattern) for case in cases):
+            names = ", ".join(case.name for case in cases[:3]) + (", ..." if len(cases) > 3 else "")
+            raise UsageError(f"{asked}: no picture is called {pattern!r}; they are called {names}")
+    return [case for case in cases if any(fnmatchcase(case.name, pattern) for pattern in only)] if only else cases
 
 
 def make_table(task: Task, options: TableOptions, executor: Callable[[], Executor[Any]]) -> int:
@@ -185,63 +201,82 @@ def make_table(task: Task, options: TableOptions, executor: Callable[[], Executo
         from deblurkit.report import check_report
 
         check_report(options.report, overwrite=True)
+    workers = executor()  # before anything is touched
     store.check()
     for row in task.rows:
         if row.error:
             console.error(f"{row.error}; the other rows are carried out")
     cells = [cell for row in task.rows for cell in row.cells]
-    if options.fresh:
-        for cell in cells:
-            store.forget(cell)
-    teller = Teller(task, options.quiet)
-    try:
-        results = carry_out_all(cells, store, executor(), teller)
-    except KeyboardInterrupt:
-        done, total = (teller.tally.done, teller.tally.total) if teller.tally else (0, len(cells))
-        console.note(
-            f"Interrupted: {done} of {total} cells are finished and kept in {task.folder}; the same command goes on."
-        )
-        return ExitCode.INTERRUPTED
-    for text in store.damaged:
-        console.warn(text)
-    return publish(task, options, store, results)
+    with store.claimed(), Teller(task, options.quiet) as teller:
+        try:
+            results = carry_out_all(cells, store, workers, teller, fresh=options.fresh)
+        except KeyboardInterrupt:
+            again = "the same command without --fresh goes on" if options.fresh else "the same command goes on"
+            done, total = teller.tally.done, teller.tally.total or len(cells)
+            console.note(f"Interrupted: {done} of {total} cells are finished and kept in {task.folder}; {again}.")
+            return ExitCode.INTERRUPTED
+        for text in store.damaged:
+            console.warn(text)
+        return publish(task, options, store, results)
 
 
 class Teller:
-    """Says on stderr what became of every cell that was carried out."""
+    """Says on stderr what became of every cell that was carried out, and that it is alive where that takes long.
+
+    Use it as a context manager.
+    """
 
     def __init__(self, task: Task, quiet: bool) -> None:
+        from deblurkit.cells.engine import Tally
         from deblurkit.cells.row import name_of
 
         self.quiet = quiet
         self.protocol = task.protocol
         self.names = {id(cell): name_of(row) for row in task.rows for cell in row.cells}
-        self.tally: Tally | None = None
-        self.started = time.monotonic()
-        self.greeted = False
+        self.tally = Tally()
+        self.started = self.spoken = time.monotonic()
+        self.over = threading.Event()
+
+    def __enter__(self) -> Self:
+        if not self.quiet:
+            threading.Thread(target=self._live, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.over.set()
 
     def __call__(self, cell: Cell, document: Mapping[str, Any], tally: Tally) -> None:
         """Say it in one line; what was finished before is counted once."""
         self.tally = tally
         fresh = tally.done - tally.found
-        if fresh == 0:
-            return
-        if not self.greeted and tally.found and not self.quiet:
-            console.note(f"{tally.found} of {tally.total} cells are finished already")
-        self.greeted = True
         where = f"{cell.case.name}, {self.names.get(id(cell), cell.role)}" + (
             f", seed {cell.seed}" if cell.seed else ""
         )
         if document["status"] != "ok":
             error = str(document["error"])
             console.error(error if cell.case.name in error else f"{where}: {error}")
-        elif not self.quiet:
+        elif fresh and not self.quiet:
+            if fresh == 1 and tally.found:
+                console.note(f"{tally.found} of {tally.total} cells are finished already")
             value = document["scores"].get(self.protocol.primary)
             unit = next(one.unit for one in self.protocol.scores if one.name == self.protocol.primary)
             score = "" if value is None else f"  {value:.2f} {unit}".rstrip()
             took = f"  {document['seconds']:.1f} s" if "seconds" in document else ""
             left = (time.monotonic() - self.started) / fresh * (tally.total - tally.done)
             console.note(f"{where}{score}{took}  ({tally.done}/{tally.total}, {_duration(left)} left)")
+        self.spoken = time.monotonic()
+
+    def _live(self) -> None:
+        """Give a sign of life whenever nothing was said for long: after 10 s at first, then ever more rarely."""
+        patience = console.PLAIN_INTERVAL
+        while not self.over.wait(1.0):
+            if time.monotonic() - self.spoken > patience:
+                at_work = f"at work: {self.tally.done} of {self.tally.total} cells" if self.tally.total else "at work"
+                console.note(f"{at_work}, {_duration(time.monotonic() - self.started)} so far")
+                self.spoken = time.monotonic()
+                patience = min(2 * patience, LONGEST_SILENCE)
 
 
 def publish(task: Task, options: TableOptions, store: Store, results: Results) -> int:
@@ -287,7 +322,8 @@ def publish(task: Task, options: TableOptions, store: Store, results: Results) -
         )
         write_report(options.report, page, overwrite=True)
         console.note(f"{options.report}: the report")
-    wrong = any(row.error for row in task.rows) or any(not one.ok for row in rows for one in row.scored)
+    scored = [one for row in rows for one in row.scored]
+    wrong = any(row.error for row in task.rows) or any(protocol.primary not in one.values for one in scored)
     return ExitCode.RUN_FAILED if wrong else ExitCode.DONE
 
 

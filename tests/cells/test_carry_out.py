@@ -1,3 +1,6 @@
+import os
+import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,7 +12,7 @@ from deblurkit.cells.cell import blurry_cell, oracle_cell, run_cell
 from deblurkit.cells.memory import peak_bytes, start_watching
 from deblurkit.config import resolve
 from deblurkit.datasets.case import Sample
-from deblurkit.errors import ImageError, UsageError
+from deblurkit.errors import ImageError, RunError, UsageError
 from deblurkit.metrics import align
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.pipeline import Progress
@@ -135,6 +138,34 @@ def test_an_interrupted_run_is_no_outcome(blurred, config, monkeypatch):
     monkeypatch.setattr(module, "deblur", lambda *args, **kwargs: Stopped())
     with pytest.raises(KeyboardInterrupt):
         carry_out(run_cell(blurred, config, registry(), given_size=False))
+
+
+def test_an_interruption_that_was_swallowed_ends_the_cell_all_the_same(blurred, config, monkeypatch):
+    real = module.deblur
+
+    def deblur(y, config, listener):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            return real(y, config, listener=listener)
+
+    monkeypatch.setattr(module, "deblur", deblur)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(run_cell(blurred, config, registry(), given_size=False))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_further_score_that_cannot_be_had_costs_itself_alone(blurred, monkeypatch):
+    class Strict:
+        def measure(self, image, sample):
+            raise RunError("niqe: cannot judge this picture (too small).")
+
+    monkeypatch.setattr(module, "extra_scores", lambda names: (Strict(),))
+    document = carry_out(blurry_cell(blurred)).document
+    assert document["scores"]["psnr-aligned"] > 0
+    assert document["notes"] == ["niqe: cannot judge this picture (too small)."]
 
 
 def test_an_oracle_without_a_true_kernel_says_so(scene, config):

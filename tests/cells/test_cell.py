@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from deblurkit.cells.cell import blurry_cell, oracle_cell, oracle_of, run_cell
+from deblurkit.cells.cell import blurry_cell, oracle_cell, oracle_of, run_cell, source_digest
 from deblurkit.config import Part, resolve
 from deblurkit.errors import UsageError
 from deblurkit.registry import registry
@@ -48,7 +48,8 @@ def test_the_place_of_a_file_does_not_matter_its_content_does(scene, tmp_path):
 def test_the_given_size_is_that_of_the_true_kernel(scene, config):
     assert run_cell(scene(size=7), config, registry(), given_size=True).config["run"]["kernel_size"] == 7
     assert run_cell(scene(size=7), config, registry(), given_size=False).config["run"]["kernel_size"] == "auto"
-    assert run_cell(scene(size=None), config, registry(), given_size=True).config["run"]["kernel_size"] == "auto"
+    nameless = run_cell(scene(size=None), config, registry(), given_size=True)
+    assert nameless.problem == "scene0: has no true kernel to give its size"
 
 
 def test_a_kernel_that_cannot_be_read_is_the_problem_of_its_cell(scene, config, monkeypatch):
@@ -73,6 +74,30 @@ def test_the_oracle_takes_the_same_last_step(recipe, flags, expected):
     oracle = oracle_of(resolve({**flags, "run.seed": 3}, registry=registry(), recipe=recipe), registry())
     assert (oracle.image_prior.name, oracle.kernel_prior.name) == (expected, "known")
     assert oracle.run.seed == 0, "with the kernel known nothing is drawn"
+
+
+def test_a_prior_that_only_serves_the_estimation_is_not_the_oracles(monkeypatch):
+    entry = registry().find("image_prior", "l0-gradient")
+    monkeypatch.setattr(
+        registry(),
+        "_entries",
+        {**registry()._entries, ("image_prior", "l0-gradient"): replace(entry, spec=replace(entry.spec, last=-1))},
+    )
+    config = resolve({"final.name": "auto"}, registry=registry(), recipe="fast")
+    assert oracle_of(config, registry()).image_prior.name == "hyper-laplacian"
+
+
+def test_a_plugin_that_is_edited_makes_new_keys(tmp_path, monkeypatch):
+    package = tmp_path / "edited_plugin"
+    package.mkdir()
+    (package / "prior.py").write_text("FACTOR = 1.0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (package / "__init__.py").write_text("raise RuntimeError('it is not imported')")
+    first = source_digest("edited_plugin")
+    assert first == source_digest("edited_plugin")
+    (package / "prior.py").write_text("FACTOR = 0.10")
+    assert source_digest("edited_plugin") not in (first, "")
+    assert source_digest("nowhere_to_be_found") == ""
 
 
 def test_the_oracle_keeps_the_parameters_of_the_last_step():

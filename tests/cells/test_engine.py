@@ -112,7 +112,14 @@ def test_cells_without_a_key_fail_alone(scene, store, config, monkeypatch):
     broken = run_cell(scene(7), config, registry(), given_size=False)
     object.__setattr__(broken, "problem", "kernel.png: is damaged.")
     cells = [blurry_cell(scene(13)), broken, blurry_cell(scene(1))]
-    results = carry_out_all(cells, store, Backwards(), silent)
+    heard = []
+    results = carry_out_all(
+        cells,
+        store,
+        Backwards(),
+        lambda cell, document, tally: heard.append((document["status"], tally.done, tally.total)),
+    )
+    assert heard == [("failed", 1, 3), ("failed", 2, 3), ("ok", 3, 3)]
     assert results.of(cells[0])["error"].startswith("scene 13: cannot be read")
     assert results.of(cells[1])["error"] == "kernel.png: is damaged."
     assert results.of(cells[2])["status"] == "ok"

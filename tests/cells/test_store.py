@@ -28,7 +28,7 @@ def test_what_is_written_is_read(store, cell):
     assert read["scores"] == {"psnr-aligned": 31.5}
     assert read["config"]["run"]["largest_kernel"] == 7
     assert store.image(cell).shape == (8, 9)
-    assert store.image(cell)[0, 0] == pytest.approx(0.5, abs=1 / 255)
+    assert store.image(cell)[0, 0] == 128
     assert store.kernel(cell).sum() == pytest.approx(1.0)
     assert store.damaged == []
 
@@ -37,7 +37,7 @@ def test_colour_comes_back_as_rows_columns_channels(store, cell):
     planes = np.stack([np.full((8, 9), value, np.float32) for value in (0.0, 0.2, 1.0)])
     store.write(cell, Outcome({"status": "ok", "scores": {}}, planes))
     assert store.image(cell).shape == (8, 9, 3)
-    assert np.allclose(store.image(cell)[0, 0], (0.0, 0.2, 1.0), atol=1 / 255)
+    assert store.image(cell)[0, 0].tolist() == [0, 51, 255]
     assert store.kernel(cell) is None
 
 
@@ -59,6 +59,14 @@ def test_a_failed_cell_is_kept_with_its_reason(store, cell):
         lambda text: text.replace('"status": "ok", ', "").replace('"status": "ok",', ""),
         lambda text: text.replace('"scores"', '"scored"'),
         lambda text: "\x00\xff",
+        lambda text: text.replace('"psnr-aligned": 31.5', '"psnr-aligned": NaN'),
+        lambda text: text.replace('"psnr-aligned": 31.5', '"psnr-aligned": Infinity'),
+        lambda text: text.replace('"status": "ok"', '"status": "ok", "seconds": "x"'),
+        lambda text: text.replace('"status": "ok"', '"status": "ok", "memory_bytes": null'),
+        lambda text: text.replace('"status": "ok"', '"status": "ok", "history": [{"step": 1, "loss": "x"}]'),
+        lambda text: text.replace('"status": "ok"', '"status": "ok", "curve": [3]'),
+        lambda text: text.replace('"status": "ok"', '"status": "ok", "quality": "good"'),
+        lambda text: text.replace('"status": "ok"', '"status": "ok", "kernel_size": [5, 5]'),
     ],
 )
 def test_a_damaged_document_is_told_and_done_anew(store, cell, spoil):
@@ -81,11 +89,13 @@ def test_the_document_of_another_cell_is_not_believed(store, cell, scene):
     assert "another cell" in store.damaged[0]
 
 
-def test_forgotten_is_forgotten(store, cell):
-    store.write(cell, outcome())
-    store.forget(cell)
-    assert store.read(cell) is None
-    assert store.damaged == []
+def test_a_folder_is_claimed_by_one_process_at_a_time(store, cell):
+    store.check()
+    other = Store(store.folder).claimed()
+    with store.claimed(), pytest.raises(UsageError, match="another process is at work"), other:
+        pytest.fail("it is claimed")
+    with Store(store.folder).claimed():
+        pass
 
 
 def test_a_damaged_picture_is_no_picture(store, cell):

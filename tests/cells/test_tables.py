@@ -29,10 +29,15 @@ def rows(scene, config):
         tuple(run_cell(case, chosen, registry(), given_size=False) for case in cases) for chosen in (config, second)
     )
     return [
-        Row({"variant": "first"}, one, published={"psnr-aligned": 33.07}),
-        Row({"variant": "second | third"}, two),
+        Row({"variant": "first"}, one, published={"psnr-aligned": 33.07}, oracle="same"),
+        Row({"variant": "second | third"}, two, oracle="same"),
         Row({"variant": "wrong"}, (), error="run.sead: no such parameter"),
-        Row({"variant": "oracle"}, tuple(oracle_cell(case, config, registry()) for case in cases), reference=True),
+        Row(
+            {"variant": "oracle"},
+            tuple(oracle_cell(case, config, registry()) for case in cases),
+            reference=True,
+            oracle="same",
+        ),
         Row({"variant": "blurry"}, tuple(blurry_cell(case) for case in cases), reference=True),
     ]
 
@@ -105,7 +110,7 @@ def test_a_difference_counts_the_pictures_that_both_have(table):
     second = table.rows[1]
     assert second["count"] == "2/3"
     assert second["difference"] == pytest.approx((1.0 + 1.5) / 2)
-    assert second["interval"] == "-1.93 to +4.43"
+    assert second["interval"] == "-1.93 to +4.43 (n 2)"
     assert "difference" not in table.rows[0]
     assert "difference" not in table.rows[3], "references are not compared"
 

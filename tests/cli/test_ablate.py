@@ -109,6 +109,37 @@ def test_a_variant_with_a_misspelt_key_is_a_failed_row_and_the_others_are_carrie
     assert "floor.toml" in done.err.splitlines()[0], "it is told before anything is computed"
 
 
+@pytest.mark.parametrize("key", ["run.seed = 3", "run.threads = 2"])
+def test_a_variant_cannot_choose_what_a_flag_decides(ablate, study, key):
+    done = ablate(study(**{"kernel_prior.weak = 0.0": key}), "--dry-run", "--format", "json")
+    assert done.code == 1
+    assert "is not chosen here" in json.loads(done.out)["rows"][2]["error"]
+    assert json.loads(done.out)["rows"][0]["error"] == ""
+
+
+def test_a_size_that_is_given_is_not_chosen(ablate, study):
+    text = 'size = "given"\n' + STUDY.replace("kernel_prior.weak = 0.0", "run.kernel_size = 3")
+    done = ablate(study(text), "--dry-run", "--format", "json")
+    assert "it is given by the true kernel" in json.loads(done.out)["rows"][2]["error"]
+
+
+def test_every_last_step_has_its_oracle(ablate, study, deblurkit, data, tmp_path):
+    text = STUDY.replace("kernel_prior.weak = 0.0", "final.strength = 4.0").replace('"l0-gradient", ', "")
+    rows = rows_of(ablate(study(text), "--format", "json"))
+    names = [row["variant"] for row in rows]
+    assert names[2:] == [
+        "oracle (true kernel), as usual, hyper-laplacian, 1",
+        "oracle (true kernel), as no floor, hyper-laplacian, 4",
+        "blurry",
+    ]
+    assert rows[2]["psnr-aligned:mean"] != rows[3]["psnr-aligned:mean"]
+    assert rows[2]["error-ratio-ssd"] == rows[3]["error-ratio-ssd"] == pytest.approx(1.0)
+    flags = ("--final.strength", "4", "--image-prior", "hyper-laplacian", "--largest-kernel", "7", "--starts", "1")
+    more = ("--recipe", "fast", "--restarts", "0", "--polish", "1", "--sizes", "auto", "--format", "json")
+    alone = deblurkit("benchmark", str(data), "-o", str(tmp_path / "alone"), *flags, *more)
+    assert rows_of(alone)[0]["error-ratio-ssd"] == rows[1]["error-ratio-ssd"]
+
+
 def test_parts_that_do_not_fit_are_a_failed_row(ablate, study):
     done = ablate(
         study(**{"kernel_prior.weak = 0.0": 'optimizer.name = "joint"\nkernel_prior.name = "known"'}),
@@ -132,6 +163,10 @@ def test_parts_that_do_not_fit_are_a_failed_row(ablate, study):
         ({'images = "{images}"': ""}, "images: the study names none"),
         ({"largest_kernel = 7": "largest_kernel = 8"}, "run.largest_kernel: must be an odd integer"),
         ({"[grid]": "[grid"}, "is no valid TOML"),
+        ({"[run]": "[run]\nseed = 3"}, "run.seed: is not chosen here: name them in seeds"),
+        ({"[run]": "[run]\nthreads = 2"}, "run.threads: is not chosen here: give them by --threads"),
+        ({"psnr-aligned = ": "psnr-alinged = "}, "published.psnr-alinged: no such score; did you mean 'psnr-aligned'?"),
+        ({"seeds = [0]": 'seeds = [0]\ncases = ["im9"]'}, "no picture is called 'im9'"),
     ],
 )
 def test_what_is_wrong_with_all_is_told_before_anything_runs(ablate, study, tmp_path, changes, told):

@@ -152,24 +152,63 @@ def test_a_data_set_without_truths_is_refused_at_once(benchmark, tmp_path):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("--only", "im9*"), "no picture is called im9*; they are called im1_kernel1, im1_kernel2"),
+        (("--only", "im9*"), "no picture is called 'im9*'; they are called im1_kernel1, im1_kernel2"),
+        (("--only", "im1*", "--only", "typo"), "no picture is called 'typo'"),
         (("--seeds", "1,x"), "'1,x' is no list of seeds"),
         (("--seeds", "-1"), "is no list of seeds"),
         (("--layout", "levin2"), "levin2"),
         (("--recipe", "fastt"), "did you mean 'fast'"),
-        (("--kernel-prior", "known"), "known"),
         (("--jobs", "-1"), "--jobs"),
+        (("--jobs", "2", "--executor", "in-process"), "local"),
         (("--executor", "locale"), "did you mean 'local'"),
         (("--report", "page.pdf"), "page.pdf"),
         (("--score", "no-such-score"), "no-such-score"),
-        (("--device", "cuda:77"), "cuda"),
+        (("--sizes", "given", "--kernel-size", "5"), "there is no size to give, since the configuration names one"),
     ],
 )
-def test_wrong_input_is_refused_in_a_sentence(benchmark, args, told):
+def test_wrong_input_is_refused_in_a_sentence(benchmark, tmp_path, args, told):
     done = benchmark(*args)
-    assert done.code in (1, 2)
+    assert (done.code, done.out) == (2, "")
     assert told in done.err
     assert "Traceback" not in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_goes_wrong_in_every_cell_is_a_failed_table(benchmark):
+    done = benchmark("--device", "cuda:77", "--only", "im1_kernel1", "--format", "json")
+    assert done.code == 1
+    assert "cuda" in json.loads(done.out)["tables"][0]["rows"][0]["failure"]
+
+
+def test_fresh_keeps_what_is_there_until_it_is_replaced(finished, deblurkit, data):
+    folder, document, _ = finished
+    done = deblurkit(
+        "benchmark", str(data), "-o", str(folder), *QUICK, "--fresh", "--jobs", "2", "--executor", "in-process"
+    )
+    assert done.code == 2
+    again = deblurkit("benchmark", str(data), "-o", str(folder), *QUICK, "--format", "json")
+    assert json.loads(again.out)["tables"] == document["tables"]
+
+
+def test_a_seed_is_a_seed(benchmark):
+    assert "4 pictures; seeds 7." in benchmark("--seed", "7", "--dry-run").out
+    assert "seeds 8, 9." in benchmark("--seed", "7", "--seeds", "8,9", "--dry-run").out
+
+
+def test_flags_that_change_results_are_told(finished, benchmark):
+    assert "Changed by flags: run.largest_kernel = 7" in finished[1]["tables"][0]["notes"][1]
+    assert "The oracle restores with the true kernel by 'hyper-laplacian'." in finished[1]["tables"][0]["notes"]
+
+
+def test_two_processes_do_not_work_in_one_folder(finished, deblurkit, data):
+    import fcntl
+
+    folder, _, _ = finished
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = deblurkit("benchmark", str(data), "-o", str(folder), *QUICK)
+    assert done.code == 2
+    assert "another process is at work in it" in done.err
 
 
 def test_a_run_folder_that_cannot_be_written(deblurkit, data, tmp_path):
