@@ -364,7 +364,8 @@ def _typed(section: str, cls: type[Any], stack: Sequence[Layer], origins: dict[s
             if key == "name" and section in COMPONENTS:
                 continue
             place = _place(f"{section}.{key}", layer.origin)
-            one = parameter(cls, key, subject=section, owner=owner, place=place)
+            beside = {"name": "name"} if section in COMPONENTS else {}
+            one = parameter(cls, key, subject=section, owner=owner, place=place, beside=beside)
             try:
                 values[key] = _value(one, value, layer)
             except ValueError as error:

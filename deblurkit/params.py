@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deblurkit.errors import ConfigError
@@ -247,7 +247,15 @@ def fields_of(cls: type[Params]) -> tuple[Parameter, ...]:
     return _fields_of(cls)  # type: ignore[arg-type]  # mypy takes the class for unhashable
 
 
-def parameter(cls: type[Params], name: str, *, subject: str, owner: str = "it", place: str = "") -> Parameter:
+def parameter(
+    cls: type[Params],
+    name: str,
+    *,
+    subject: str,
+    owner: str = "it",
+    place: str = "",
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> Parameter:
     """Look one parameter up.
 
     Args:
@@ -256,6 +264,7 @@ def parameter(cls: type[Params], name: str, *, subject: str, owner: str = "it", 
         subject: Where the parameter belongs, e.g. ``image_prior``.
         owner: Whose parameters these are, for the message.
         place: The file or source that names it, for the message.
+        beside: Other keys that may have been meant, such as the ``name`` of a component, each with how it is written.
 
     Raises:
         ConfigError: If there is none of that name; the message suggests the nearest.
@@ -264,7 +273,7 @@ def parameter(cls: type[Params], name: str, *, subject: str, owner: str = "it", 
         if field.name == name:
             return field
     known = [field.name for field in fields_of(cls)]
-    cure = suggest(name, known) or f"; {owner} has {', '.join(known) or 'none'}"
+    cure = suggest(name, [*known, *beside], beside) or f"; {owner} has {', '.join(known) or 'none'}"
     raise ConfigError(f"{subject}.{name}: no such parameter{cure}{at(place)}")
 
 
@@ -326,10 +335,16 @@ def text_of(value: Value) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(plain_value(value))
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known word nearest to `word`, or an empty string."""
+def suggest(word: str, known: Iterable[str], written: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return ``; did you mean 'x'?`` for the known word nearest to `word`, or an empty string.
+
+    Args:
+        word: What was typed.
+        known: The words that there are.
+        written: How some of them are to be typed.
+    """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {str(near[0])!r}?" if near else ""
+    return f"; did you mean {written.get(near[0], str(near[0]))!r}?" if near else ""
 
 
 def at(place: str) -> str:

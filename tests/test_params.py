@@ -263,6 +263,7 @@ def test_parameters_may_be_tied_together():
 
 def test_suggest():
     assert suggest("depht", ["depth", "lr"]) == "; did you mean 'depth'?"
+    assert suggest("depht", ["depth", "lr"], {"depth": "--depth"}) == "; did you mean '--depth'?"
     assert suggest("zzz", ["depth", "lr"]) == ""
 
 

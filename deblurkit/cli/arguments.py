@@ -211,7 +211,8 @@ class ComponentCommand(click.Command):
                 negated = key.removeprefix("no_")
                 if negated != key and negated in {one.name for one in fields_of(cls) if one.annotation is bool}:
                     continue
-                parameter(cls, key, subject=section, owner=repr(names[section]), place=word.partition("=")[0])
+                owner, place = repr(names[section]), word.partition("=")[0]
+                parameter(cls, key, subject=section, owner=owner, place=place, beside={"name": f"--{found[1]}"})
 
 
 def flags_of(ctx: click.Context) -> dict[str, object]:

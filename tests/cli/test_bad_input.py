@@ -150,6 +150,8 @@ def test_a_kernel_larger_than_the_picture(deblurkit, tmp_path, good):
         (("--image-prior", "l0-gradeint"), "no image prior 'l0-gradeint'; did you mean 'l0-gradient'? (--image-prior)"),
         (("--image-prior.wieght", "1"), "image_prior.wieght: no such parameter; did you mean 'weight'?"),
         (("--kernel-size", "8"), "must be 'auto' or an odd integer"),
+        (("--final.nmae", "none"), "final.nmae: no such parameter; did you mean '--final'? (--final.nmae)"),
+        (("--image-prior.name=dip",), "image_prior.name: no such parameter; did you mean '--image-prior'?"),
         (("--recipe", "fsat"), "no recipe 'fsat'; did you mean 'fast'?"),
         (("--device", "cuda:77"), "run.device: "),
         (("--device", "toaster"), "run.device: 'toaster' is no device"),
