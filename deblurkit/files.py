@@ -13,7 +13,7 @@ from typing import BinaryIO
 from deblurkit.errors import RunError, UsageError
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], object], overwrite: bool) -> None:
+def atomic_write(path: Path, write: Callable[[BinaryIO], object], overwrite: bool, flag: str = "-o") -> None:
     """Write a file under a temporary name in the same folder, then rename it into place.
 
     The folder is created where it is missing. When `write` raises, also by Ctrl-C, `path` is untouched and nothing
@@ -23,12 +23,13 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object], overwrite: boo
         path: The file to write.
         write: Called once with the open temporary file; it writes the content.
         overwrite: Whether an existing file may be replaced.
+        flag: By which the user names the place, for the message.
 
     Raises:
         UsageError: `path` exists and may not be replaced, or is no regular file.
         RunError: The system refuses: no permission, disk full, a name too long.
     """
-    _check_target(path, overwrite)
+    _check_target(path, overwrite, flag)
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".deblurkit-{secrets.token_hex(6)}.part")
     try:
@@ -37,7 +38,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object], overwrite: boo
             write(file)
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o777)
-        _check_target(path, overwrite)  # another process may have written it meanwhile
+        _check_target(path, overwrite, flag)  # another process may have written it meanwhile
         os.replace(temporary, target)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error}); choose another place.") from error
@@ -46,7 +47,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object], overwrite: boo
             temporary.unlink()
 
 
-def check_writable(path: Path, overwrite: bool) -> None:
+def check_writable(path: Path, overwrite: bool, flag: str = "-o") -> None:
     """Find out now, not after minutes of computing, whether `path` can be written.
 
     Creates the folder and, for a moment, an empty file in it: the only test that is true on every file system.
@@ -54,11 +55,12 @@ def check_writable(path: Path, overwrite: bool) -> None:
     Args:
         path: The file that will be written.
         overwrite: Whether an existing file may be replaced.
+        flag: By which the user names the place, for the message.
 
     Raises:
         UsageError: `path` exists and may not be replaced, is no regular file, or its folder cannot be written to.
     """
-    _check_target(path, overwrite)
+    _check_target(path, overwrite, flag)
     target = Path(os.path.realpath(path))
     probe = target.with_name(f".deblurkit-{secrets.token_hex(6)}.part")
     try:
@@ -67,7 +69,7 @@ def check_writable(path: Path, overwrite: bool) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}); choose a folder that you may write to with -o."
+            f"{path}: cannot be written ({error.strerror or error}); choose a folder that you may write to with {flag}."
         ) from error
 
 
@@ -80,13 +82,13 @@ def version_of(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
+def _check_target(path: Path, overwrite: bool, flag: str) -> None:
     """Refuse a target that exists and may not be replaced, or that is a folder or a device."""
     try:
         exists, regular = os.path.lexists(path), path.is_file()
     except OSError:  # a name too long, a loop of links: the attempt to write says it better
         return
     if exists and path.exists() and not regular:
-        raise UsageError(f"{path}: is not a regular file, and so cannot be replaced; name another one with -o.")
+        raise UsageError(f"{path}: is not a regular file, and so cannot be replaced; name another one with {flag}.")
     if exists and not overwrite:
-        raise UsageError(f"{path}: exists already; add --overwrite to replace it, or name another place with -o.")
+        raise UsageError(f"{path}: exists already; add --overwrite to replace it, or name another place with {flag}.")

@@ -18,6 +18,9 @@ from deblurkit.pipeline import Plan, Result
 from deblurkit.pipeline.cost import Cost
 from deblurkit.registry import Registry
 
+RECORD_FLAG = "--record"
+"""By which the user names the folder of a record."""
+
 
 def summary(result: Result, config: Config, *, source: Path, image: Path, kernel: Path | None) -> dict[str, Any]:
     """The JSON document of one picture: its files, its quality, its cost and the resolved config."""
@@ -129,7 +132,7 @@ def write_record(folder: Path, result: Result, config: Config, components: Regis
         ),
         strict=True,
     ):
-        write_text(path, text, overwrite)
+        write_text(path, text, overwrite, RECORD_FLAG)
 
 
 def record_files(folder: Path) -> list[Path]:
@@ -137,13 +140,13 @@ def record_files(folder: Path) -> list[Path]:
     return [folder / name for name in ("config.json", "history.jsonl", "environment.json")]
 
 
-def write_text(path: Path, text: str, overwrite: bool) -> None:
-    """Write a text file atomically, as UTF-8."""
+def write_text(path: Path, text: str, overwrite: bool, flag: str = "-o") -> None:
+    """Write a text file atomically, as UTF-8; see `deblurkit.files.atomic_write`."""
 
     def write(file: BinaryIO) -> None:
         file.write(text.encode())
 
-    atomic_write(path, write, overwrite)
+    atomic_write(path, write, overwrite, flag)
 
 
 def lines(rows: Iterable[dict[str, float]]) -> str:

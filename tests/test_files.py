@@ -46,6 +46,20 @@ def test_an_existing_file_is_replaced_only_on_demand_and_keeps_its_mode(tmp_path
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("flag", ["-o", "--report"])
+def test_the_flag_that_names_the_place_is_named(tmp_path, flag):
+    path, blocked = tmp_path / "a.bin", tmp_path / "a.bin" / "b.bin"
+    words = {} if flag == "-o" else {"flag": flag}
+    path.touch()
+    for target, overwrite in ((path, False), (tmp_path, True), (blocked, False)):
+        with pytest.raises(UsageError, match=rf" with {flag}\.$"):
+            check_writable(target, overwrite, **words)
+    late = tmp_path / "late.bin"
+    for target, overwrite in ((path, False), (tmp_path, True), (late, False)):
+        with pytest.raises(UsageError, match=rf" with {flag}\.$"):
+            atomic_write(target, lambda file: late.write_bytes(b"other"), overwrite, **words)
+
+
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path):
     path = tmp_path / "a.bin"
     with pytest.raises(UsageError, match="exists already"):

@@ -30,7 +30,16 @@ from deblurkit.images import (
 from deblurkit.kernels import write_kernel
 from deblurkit.pipeline import Parts, Progress, Result, admitted, deblur, observe, prepare
 from deblurkit.pipeline.cost import expect
-from deblurkit.record import cost_document, environment, notice, plan_document, record_files, summary, write_record
+from deblurkit.record import (
+    RECORD_FLAG,
+    cost_document,
+    environment,
+    notice,
+    plan_document,
+    record_files,
+    summary,
+    write_record,
+)
 from deblurkit.registry import registry
 from deblurkit.report import check_report, write_report
 
@@ -195,7 +204,7 @@ def deblur_file(
     for path in job.results(parts.shows_kernel):
         check_writable(path, overwrite)
     for path in record_files(job.record) if job.record else ():
-        check_writable(path, overwrite)
+        check_writable(path, overwrite, RECORD_FLAG)
     with console.ProgressDisplay(title, quiet=options.quiet) as display:
 
         def listen(event: Progress) -> None:

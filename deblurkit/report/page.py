@@ -30,6 +30,7 @@ __all__ = ["Column", "Curve", "Page", "Picture", "Plot", "Table", "check_report"
 BUDGET = 15_000_000
 """Bytes of a page, which mail and browsers bear."""
 SUFFIXES = (".html", ".htm")
+_FLAG = "--report"
 _EXTRA = ("jinja2", "matplotlib")
 _FRAME_SHARE = 0.6
 """Part of the budget that all but the pixels of the pictures may take before the last pictures are left out."""
@@ -92,7 +93,7 @@ def write_report(path: Path, page: Page, *, overwrite: bool) -> None:
     """
     _check_suffix(path)
     text = render(page).encode()
-    atomic_write(path, lambda file: file.write(text), overwrite)
+    atomic_write(path, lambda file: file.write(text), overwrite, _FLAG)
 
 
 def check_report(path: Path, *, overwrite: bool) -> None:
@@ -103,10 +104,7 @@ def check_report(path: Path, *, overwrite: bool) -> None:
     """
     _check_suffix(path)
     _require_extra()
-    try:
-        check_writable(path, overwrite)
-    except UsageError as error:
-        raise UsageError(str(error).replace("with -o.", "with --report.")) from error
+    check_writable(path, overwrite, _FLAG)
 
 
 def _check_suffix(path: Path) -> None:

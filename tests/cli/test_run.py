@@ -284,7 +284,7 @@ def test_records_have_folders_of_their_own(deblurkit, tmp_path):
     assert again.code == 0
     done = deblurkit("run", str(tmp_path / "x"), "-o", str(tmp_path / "p"), "--record", str(tmp_path / "rec"), *QUICK)
     assert done.code == 2
-    assert "exists already" in done.err
+    assert "exists already; add --overwrite to replace it, or name another place with --record." in done.err
     assert not (tmp_path / "p" / "a.png").exists(), "found before anything is computed"
 
 

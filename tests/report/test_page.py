@@ -423,7 +423,7 @@ def test_written_whole_or_not_at_all(tmp_path):
     write_report(path, Page("t", ()), overwrite=False)
     whole = path.read_bytes()
     assert whole.decode() == render(Page("t", ()))
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match=r"exists already.* with --report\.$"):
         write_report(path, Page("u", ()), overwrite=False)
     with pytest.raises(UsageError, match="shape"):
         write_report(path, Page("u", (), pictures=(Picture("p", np.zeros(3), np.zeros(3)),)), overwrite=True)
