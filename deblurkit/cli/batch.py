@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deblurkit.cli import DEBUG, console
 from deblurkit.cli.options import Options
-from deblurkit.cli.page import MOST_PICTURES, Shown, page_of_runs, picture_of_run
+from deblurkit.cli.page import MOST_PICTURES, Shown, finished_picture, page_of_runs, picture_of_run
 from deblurkit.config import DEFAULT, Config
 from deblurkit.devices import choose_device
 from deblurkit.errors import DeblurkitError, ExitCode, UsageError
@@ -133,12 +133,28 @@ def process(paths: Sequence[Path], config: Config, options: Options) -> int:
                 batch.code = ExitCode.INTERRUPTED
                 break
     if options.report is not None:
-        page = page_of_runs(batch.documents, batch.shown, config, environment(registry(), config.run.device))
-        write_report(options.report, page, overwrite=options.overwrite or options.resume)
-        console.note(f"{options.report}: the report")
+        write_page(options.report, batch, parts, overwrite=options.overwrite or options.resume)
     if options.json:
         console.document({"images": batch.documents})
     return batch.code
+
+
+def write_page(path: Path, batch: Batch, parts: Parts, *, overwrite: bool) -> None:
+    """Write the report of a batch, with what was finished earlier before what was done now; none of no results."""
+    if all("error" in document for document in batch.documents):
+        console.note(f"{path}: not written, since there is no result to show")
+        return
+    earlier: list[Shown] = []
+    for document in batch.documents:
+        if document.get("skipped") and len(earlier) + len(batch.shown) < MOST_PICTURES:
+            try:
+                earlier.append(finished_picture(document, parts.image.synthesises))
+            except Exception as error:  # whatever is wrong with it, the others are shown
+                console.warn(f"{sentence(error)[0].rstrip('.')}; the report leaves this picture out")
+    config = parts.config
+    facts = environment(registry(), config.run.device)
+    write_report(path, page_of_runs(batch.documents, [*earlier, *batch.shown], config, facts), overwrite=overwrite)
+    console.note(f"{path}: the report")
 
 
 def find_jobs(paths: Sequence[Path], options: Options, batch: Batch, word: str = WORD) -> list[Job]:
