@@ -209,3 +209,8 @@ def test_links_lead_somewhere(path):
         target = (path.parent / place) if place else path
         assert target.exists(), link
         assert not heading or heading in headings(target.read_text(encoding="utf-8")), link
+
+
+def test_the_index_names_the_page_about_studies():
+    text = " ".join((DOCS / "reference" / "README.md").read_text(encoding="utf-8").split())
+    assert "[studies](../studies.md)" in text

@@ -40,7 +40,7 @@ def index_page(registry: Registry) -> str:
         section(
             "Data sets",
             "What [benchmark](commands/benchmark.md) and [ablate](commands/ablate.md) read. [Scores](scores.md) are "
-            "defined on a page of their own.",
+            "defined on a page of their own; [studies](../studies.md) says how variants are compared in one table.",
             _table("layout", "datasets", {name: _about(name) for name in layouts()}),
         ),
         section(
