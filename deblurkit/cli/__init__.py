@@ -44,7 +44,7 @@ COMMANDS = {
         ),
         CommandSpec(
             name="import-weights",
-            summary="Convert published weights of a kernel space or a generator.",
+            summary="Convert weights of a kernel space or a generator.",
             target="deblurkit.cli.import_weights:import_weights",
         ),
         CommandSpec(

@@ -44,7 +44,8 @@ def ablate(
 
     CONFIG is a TOML file: a base, pictures, seeds, one [[variant]] a row, a [grid] that is crossed with them or tried
     one at a time. Only what varies is a column; every row has mean, spread, worst, and its difference to the first row
-    with a confidence interval. The oracle and the blurry pictures stand below.
+    with a confidence interval. The oracle and the blurry pictures stand below. All keys of such a file are explained in
+    docs/studies.md of the repository.
 
     Every cell is kept as soon as it is finished, under a key made of its configuration and its picture: after an
     interruption, or a change to the file, only what is missing is carried out. A cell that fails costs only itself.

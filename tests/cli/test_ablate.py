@@ -128,8 +128,8 @@ def test_every_last_step_has_its_oracle(ablate, study, deblurkit, data, tmp_path
     rows = rows_of(ablate(study(text), "--format", "json"))
     names = [row["variant"] for row in rows]
     assert names[2:] == [
-        "oracle (true kernel), as usual, hyper-laplacian, 1",
-        "oracle (true kernel), as no floor, hyper-laplacian, 4",
+        "oracle (true kernel), as usual, 1, hyper-laplacian",
+        "oracle (true kernel), as no floor, 4, hyper-laplacian",
         "blurry",
     ]
     assert rows[2]["psnr-aligned:mean"] != rows[3]["psnr-aligned:mean"]
