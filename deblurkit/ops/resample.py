@@ -80,3 +80,28 @@ def resample_image(x: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def enlarge_strided(
+    x: Tensor, size: tuple[int, int], stride: int, margin: tuple[int, int], new_margin: tuple[int, int]
+) -> Tensor:
+    """The picture of which ``x`` is every ``stride``-th pixel, by linear interpolation; beyond the border it is held.
+
+    Args:
+        x: ``(B, C, h, w)``; its pixel ``margin`` lies on pixel ``new_margin`` of the result.
+        size: Height and width of the result.
+        stride: Pixels of the result from one pixel of ``x`` to the next.
+        margin: Rows and columns of ``x`` before the picture begins.
+        new_margin: The same of the result.
+
+    Returns:
+        ``(B, C, *size)``.
+    """
+    axes = []
+    for new, old, before, new_before in zip(size, x.shape[-2:], margin, new_margin, strict=True):
+        places = torch.arange(new, device=x.device, dtype=x.dtype)
+        places = (places - new_before) / stride + before
+        axes.append(2.0 * places / max(old - 1, 1) - 1.0)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack((columns, rows), dim=-1).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)

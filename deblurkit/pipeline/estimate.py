@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deblurkit.core import Observation, Problem, Step
 from deblurkit.core.image_prior import ROUGH, extend
-from deblurkit.ops.resample import crop_kernel, resample_image, resample_kernel
+from deblurkit.ops.resample import crop_kernel, enlarge_strided, resample_image, resample_kernel
 from deblurkit.ops.simplex import recentre
 from deblurkit.pipeline.parts import Parts
 from deblurkit.pipeline.progress import Listener, Progress
@@ -136,6 +136,7 @@ def estimate(
             problem = warm_start(problem, parts, found.kernel, latent, ratio, coarser, stride=stride)
         else:
             warm_start(problem, parts, start, None, scale.factor)
+        del coarser  # the problem holds it where it is wanted
         if index == 0 and parts.config.run.start == "blurry" and parts.fits_image:
             problem.image.fit(extend(problem.observation.start, problem.kernel.margin))
         told = Progress("estimate", attempt + 1, index + 1, len(scales))
@@ -150,8 +151,12 @@ def estimate(
             if found.kernel is not None and scale is not scales[-1]:
                 found.kernel = resample_kernel(found.kernel, 1 / scale.factor, (scales[-1].limit,) * 2)
                 if parts.final_class is None:  # nothing else makes an image of that kernel
+                    margin = scales[-1].limit // 2, scales[-1].limit // 2
                     height, width = (side + scales[-1].limit - 1 for side in observation.size)
                     found.latent = resample_image(latent, (height, width))
+                    if stride:
+                        step = round(1 / scale.factor)
+                        found.latent = enlarge_strided(latent, (height, width), step, problem.kernel.margin, margin)
             break
     if parts.closed_kernel and parts.many_scales and parts.final_class is not None and not found.stopped:
         try:
@@ -356,7 +361,11 @@ def warm_start(
         problem.kernel.fit(resample_kernel(kernel, ratio, problem.kernel.size))
     if latent is not None and parts.fits_image and not image_taken:
         height, width = problem.image.latent_shape[-2:]
-        problem.image.fit(resample_image(latent, (height, width)))
+        if stride and coarser is not None:
+            margins = coarser.kernel.margin, problem.kernel.margin
+            problem.image.fit(enlarge_strided(latent, (height, width), round(ratio), *margins))
+        else:
+            problem.image.fit(resample_image(latent, (height, width)))
     if coarser is None or not (image_taken and kernel_taken):
         return problem
     return replace(problem, coarser=replace(coarser, coarser=None), stride=round(ratio) if stride else 0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from deblurkit.errors import KernelError
-from deblurkit.ops.resample import crop_kernel, resample_image, resample_kernel
+from deblurkit.ops.resample import crop_kernel, enlarge_strided, resample_image, resample_kernel
 from deblurkit.ops.simplex import centroid
 
 
@@ -56,3 +56,16 @@ def test_bad_input(draw):
         resample_kernel(draw(1, 1, 3, 3), 1.0, (4, 3))
     with pytest.raises(ValueError, match="sides must be at least 1"):
         resample_image(draw(1, 1, 3, 3), (0, 3))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_a_strided_picture_is_enlarged_where_its_pixels_were(stride):
+    rows, columns = torch.arange(40, dtype=torch.float64), torch.arange(50, dtype=torch.float64)
+    plane = (0.01 * rows[:, None] + 0.02 * columns)[None, None]
+    coarse = plane[..., ::stride, ::stride]
+    new = enlarge_strided(coarse, (44, 56), stride, (0, 0), (2, 3))
+    inner = slice(2 * stride, -4 * stride)
+    torch.testing.assert_close(new[..., 2:-2, 3:-3][..., inner, inner], plane[..., inner, inner])
+    bordered = torch.nn.functional.pad(coarse, (1, 1, 2, 2), mode="replicate")
+    again = enlarge_strided(bordered, (40, 50), stride, (2, 1), (0, 0))
+    torch.testing.assert_close(again[..., inner, inner], plane[..., inner, inner])
