@@ -18,7 +18,7 @@ from deblurkit.config import COMPONENTS, Config, merge
 from deblurkit.datasets import find_cases
 from deblurkit.datasets.case import Case
 from deblurkit.errors import ConfigError, DeblurkitError, PluginError, UsageError
-from deblurkit.params import Plain, at, parse, plain, suggest, text_of
+from deblurkit.params import Plain, at, parse, suggest, text_of
 from deblurkit.registry import Registry
 from deblurkit.scores import Protocol
 
@@ -39,11 +39,11 @@ class Resolved:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return {**self.config.to_json(), **({} if self.code is None else {"code": plain(self.code)})}
+        return {**self.config.to_json(), **({} if self.code is None else {"code": self.code.used()})}
 
     def values(self) -> dict[str, Plain]:
         """All values by dotted key."""
-        code = {} if self.code is None else plain(self.code)
+        code = {} if self.code is None else self.code.used()
         return {**self.config.values(), **{f"code.{key}": value for key, value in code.items()}}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deblurkit.params import Params, param
+from deblurkit.params import Params, Plain, param, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,15 @@ class CodeParams(Params):
     corrections: int = param(3, "Ratio: how often its residual is fed back; 0 for the plain ratio.", min=0)
     regularisation: float = param(1e-3, "Ratio: added to the power spectrum, as a share of its mean.", above=0.0)
     gamma: float = param(1.0, "Ratio: exponent of the camera's tone curve, which it is told.", above=0.0)
+
+    def used(self) -> dict[str, Plain]:
+        """The values that count: those of the other way to find a blur are no part of what is done."""
+        others = _RATIO if self.by == "space" else _SPACE
+        return {key: value for key, value in plain(self).items() if key not in others}
+
+
+_SPACE = ("steps", "lr", "tiles")
+_RATIO = ("corrections", "regularisation", "gamma")
 
 
 @dataclass(frozen=True, kw_only=True)

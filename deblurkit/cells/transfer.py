@@ -26,7 +26,7 @@ from deblurkit.nets.kernel_space.space import ConvolutionalSpace, KernelSpace
 from deblurkit.nets.kernel_space.weights import load_space
 from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.spectral_ratio import nearest_kernel, spectral_ratio
-from deblurkit.params import parse, plain
+from deblurkit.params import parse
 from deblurkit.registry import Registry
 
 SPACE = "space"
@@ -108,7 +108,7 @@ def transfer_cell(
         ConfigError: If the kernel prior has no space.
     """
     run = {"seed": 0, "device": config.run.device, "threads": config.run.threads}
-    document: dict[str, Any] = {"kernel_prior": {}, CODE: plain(code), "run": run}
+    document: dict[str, Any] = {"kernel_prior": {}, CODE: code.used(), "run": run}
     named = identity(config, registry, sections=())
     if code.by == "space":
         space = getattr(config.kernel_prior.params, SPACE, None)

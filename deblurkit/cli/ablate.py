@@ -113,6 +113,7 @@ def task_of(
 
     layout = layout_of(cases)
     size = "given" if study.size == "given" else "found"
+    what = layout if study.task == "deblur" else study.task
     facts = f"{len(cases)} pictures; seeds {', '.join(map(str, study.seeds))}; kernel size {size}."
     if study.task != "deblur":
         facts = f"{len(cases)} times blur was taken from a pair and given to a sharp picture."
@@ -125,7 +126,7 @@ def task_of(
         shape=Shape(
             {key: key for key in (NAME, *varied)},
             differences=True,
-            title=f"{study.file.stem}{' (reduced size)' if reduced else ''}: {layout}",
+            title=f"{study.file.stem}{' (reduced size)' if reduced else ''}: {what}",
             notes=(facts, *told, *notes),
         ),
         folder=options.out or Path("runs") / study.file.stem,

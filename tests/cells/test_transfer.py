@@ -155,3 +155,12 @@ def _copy(data):
     (data / "more").mkdir()
     Image.open(data / "sharp" / "a.png").save(data / "more" / "a.png")
     return data / "more"
+
+
+def test_settings_of_the_other_way_make_no_other_cell():
+    from deblurkit.cells.code import CodeParams
+
+    assert CodeParams(by="space", gamma=2.2).used() == CodeParams(by="space").used()
+    assert CodeParams(by="ratio", steps=7).used() == CodeParams(by="ratio").used()
+    assert CodeParams(by="space", steps=7).used() != CodeParams(by="space").used()
+    assert CodeParams(by="ratio", gamma=2.2).used()["gamma"] == 2.2
