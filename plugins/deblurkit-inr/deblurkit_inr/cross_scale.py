@@ -31,7 +31,14 @@ class CrossScaleSSIM(DataTerm[CrossScaleParams]):
 
     There is a coarser scale to compare with where both priors share their networks with it and ``run.decimation`` is
     ``stride``. Elsewhere, as at the coarsest scale, it is 1 - SSIM throughout.
+
+    Attributes:
+        compares: Whether the last estimation that was asked for its terms has a coarser scale to compare with.
     """
+
+    def __init__(self, params: CrossScaleParams) -> None:
+        super().__init__(params)
+        self.compares = False
 
     def forward(self, prediction: Tensor, observation: Observation, step: int) -> Tensor:
         """1 - SSIM of the whole pictures, (B,)."""
@@ -41,6 +48,7 @@ class CrossScaleSSIM(DataTerm[CrossScaleParams]):
     def terms(self, problem: Problem, x: Tensor, step: int) -> dict[str, Tensor]:
         """``data``, and where scales are compared ``scales``: the weighted distance of the two sides; each (B,)."""
         coarser, stride = problem.coarser, problem.stride
+        self.compares = coarser is not None and stride > 0
         if coarser is None or stride == 0 or step >= self.params.until:
             return super().terms(problem, x, step)
         kernel, there = problem.kernel.kernel(), coarser.observation
@@ -53,8 +61,11 @@ class CrossScaleSSIM(DataTerm[CrossScaleParams]):
         return {"data": self(blurred, there, step), "scales": self.params.weight * distance}
 
     def phase(self, step: int) -> int:
-        """1 from ``until`` on."""
-        return int(step >= self.params.until)
+        """1 from ``until`` on where scales are compared, for the objective changes there; elsewhere it never does.
+
+        A step alone does not tell the scale: it is the one whose terms were asked for last, as optimizers do first.
+        """
+        return int(self.compares and step >= self.params.until)
 
 
 def strided_taps(kernel: Tensor, stride: int) -> Tensor:

@@ -1,7 +1,12 @@
+import importlib
+
 import pytest
 import torch
+from deblurkit.config import resolve
 from deblurkit.core import ImagePrior, KernelPrior, Observation, Problem
 from deblurkit.ops.convolve import convolve_valid
+from deblurkit.pipeline import deblur
+from deblurkit.registry import registry
 from deblurkit.specs import Fit
 from deblurkit.testing import cartoon, curved_kernel, generator
 
@@ -102,10 +107,44 @@ def test_it_is_plain_ssim_later_and_where_there_is_no_coarser_scale():
     one = pair()
     assert set(terms(one, 4)) == {"data", "scales"}
     assert set(terms(one, 5)) == {"data"}
-    assert [one.data.phase(step) for step in (0, 4, 5, 9)] == [0, 0, 1, 1]
     assert set(terms(one.coarser)) == {"data"}
     averaged = Problem(one.observation, one.image, one.kernel, one.data, FIT, coarser=one.coarser)
     assert set(terms(averaged)) == {"data"}
+
+
+def test_the_phase_changes_only_where_the_objective_does():
+    """Else the steps before ``until`` would not count for the least loss of a scale that compares nothing."""
+    one = pair()
+    averaged = Problem(one.observation, one.image, one.kernel, one.data, FIT, coarser=one.coarser)
+    strided = Problem(one.observation, one.image, one.kernel, one.data, FIT, stride=2)
+    for problem_, expected in ((averaged, [0, 0, 0, 0]), (one, [0, 0, 1, 1]), (strided, [0, 0, 0, 0])):
+        seen = []
+        for step in (0, 4, 5, 9):  # as optimizers do: the loss first
+            one.data.terms(problem_, problem_.image(), step)
+            seen.append(one.data.phase(step))
+        assert seen == expected
+
+
+@pytest.mark.parametrize("optimizer", ["joint", "alternating"])
+def test_the_engine_sees_a_change_at_the_finer_scale_alone(optimizer, monkeypatch):
+    """Every step that the optimizer yields, with its scale and phase."""
+    kind = importlib.import_module(f"deblurkit.optimizers.{optimizer}").__dict__[optimizer.capitalize()]
+    steps, seen = kind.steps, []
+
+    def watched(self, problem):
+        for step in steps(self, problem):
+            seen.append((problem.scale, step.index, step.phase))
+            yield step
+
+    monkeypatch.setattr(kind, "steps", watched)
+    flags = {"optimizer.name": optimizer, "optimizer.iterations": 4, "data_term.name": "cross-scale-ssim"}
+    flags |= {"optimizer.image_steps": 1, "optimizer.kernel_steps": 1} if optimizer == "alternating" else {}
+    flags |= {"data_term.until": 2, "image_prior.name": "inr", "kernel_prior.name": "inr", "image_prior.channels": 4}
+    flags |= {"image_prior.skip_channels": 2, "image_prior.scales": 2, "run.kernel_size": 9, "run.threads": 1}
+    flags |= {"run.scales": 2, "run.scale_ratio": 2, "run.decimation": "stride", "run.restarts": 0, "run.start": "own"}
+    deblur(cartoon(1, 1, (64, 66)), resolve(flags | {"final.name": "none"}, registry=registry()))
+    assert {scale for scale, _, _ in seen} == {0, 1}
+    assert all(phase == int(scale == 1 and index >= 2) for scale, index, phase in seen)
 
 
 def test_masked_pixels_of_the_coarser_scale_do_not_count():
