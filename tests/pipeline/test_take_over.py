@@ -10,7 +10,6 @@ import torch
 from deblurkit.config import resolve
 from deblurkit.core import DataTerm, ImagePrior, KernelPrior, Observation
 from deblurkit.errors import ConfigError
-from deblurkit.ops.convolve import convolve_valid
 from deblurkit.params import Params
 from deblurkit.pipeline import Parts
 from deblurkit.pipeline.estimate import at_scale, estimate, pyramid
@@ -52,9 +51,6 @@ class Box(KernelPrior[Params]):
 
     def kernel(self):
         return torch.softmax(self.level.expand(self.size[0] * self.size[1]), 0).view(1, 1, *self.size)
-
-    def blur(self, x):
-        return convolve_valid(x, self.kernel())
 
     def take_over(self, coarser, *, ratio):
         self.ratios.append(ratio)

@@ -17,7 +17,6 @@ from itertools import pairwise
 import torch
 from deblurkit.core import KernelPrior, Observation
 from deblurkit.nets.seeding import seeded
-from deblurkit.ops.convolve import convolve_valid
 from deblurkit.ops.simplex import centroid
 from torch import Tensor, nn
 
@@ -95,10 +94,6 @@ class CoordinateKernel(KernelPrior[INRKernelParams]):
             whole = (-centroid(kernel.detach())).round().long().tolist()
             kernel = torch.stack([torch.roll(k, one, (-2, -1)) for k, one in zip(kernel, whole, strict=True)])
         return kernel
-
-    def blur(self, x: Tensor) -> Tensor:
-        """Valid convolution with :meth:`kernel`."""
-        return convolve_valid(x, self.kernel())
 
     def fit(self, kernel: Tensor) -> None:
         """Train the networks towards ``kernel`` for ``fit_steps`` Adam steps of cross-entropy; centring stays on."""

@@ -33,9 +33,6 @@ class Taps(KernelPrior):
     def kernel(self):
         return self.k
 
-    def blur(self, x):
-        return convolve_valid(x, self.k)
-
 
 def problem(x, kernel, y, **more):
     observation = Observation.of(y)
