@@ -47,7 +47,7 @@ class DataTerm(nn.Module, Generic[P]):
             step: Number of steps done so far at this scale, from 0.
 
         Returns:
-            ``data`` at least; ``image`` and ``kernel`` are the names of R and S.
+            ``data`` at least; ``image`` and ``kernel`` are the names of R and S, and refused by ``Problem.loss``.
         """
         return {"data": self(problem.kernel.blur(x), problem.observation, step)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from deblurkit.core.image_prior import ImagePrior
 from deblurkit.core.kernel_prior import KernelPrior
 from deblurkit.core.observation import Observation
 from deblurkit.specs import Fit
+
+ENERGIES = frozenset({"image", "kernel"})
+"""Names of R and S among the parts of the objective; a data term may not use them."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,39 @@ class Problem:
             step: Number of the step, which a data term may depend on.
             image_weight: Factor on R(x).
             kernel_weight: Factor on S(k).
+
+        Raises:
+            ValueError: If the data term's parts lack ``data``, or have the name of R or S.
         """
+        said = self.data.terms(self, x, step)
+        check_names(type(self.data).__name__, said)
         terms = {
-            **{name: term.sum() for name, term in self.data.terms(self, x, step).items()},
+            **{name: term.sum() for name, term in said.items()},
             "image": image_weight * self.image.energy(x).sum(),
             "kernel": kernel_weight * self.kernel.energy().sum(),
         }
         return torch.stack(list(terms.values())).sum(), terms
+
+
+def check_names(owner: str, terms: Collection[str]) -> None:
+    """Refuse names by which a part of the objective would be lost.
+
+    Args:
+        owner: The data term's class, for the message.
+        terms: Names of its parts.
+
+    Raises:
+        ValueError: If ``data`` is not among them, or the name of R or S is.
+    """
+    taken = sorted(ENERGIES.intersection(terms))
+    if taken:
+        raise ValueError(
+            f"terms() of the data term {owner} returns {taken[0]!r}, which is the name of a prior's energy and would "
+            "be lost; give that part another name"
+        )
+    if "data" not in terms:
+        found = ", ".join(map(repr, terms)) or "nothing"
+        raise ValueError(
+            f"terms() of the data term {owner} returns {found}, and must return 'data' among its parts: what "
+            "the re-blurred image says"
+        )

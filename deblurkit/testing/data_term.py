@@ -6,13 +6,16 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
-from deblurkit.core import DataTerm, Observation
-from deblurkit.specs import DataTermSpec
+from deblurkit.core import DataTerm, KernelPrior, Observation, PixelImagePrior, Problem
+from deblurkit.core.problem import check_names
+from deblurkit.params import Params
+from deblurkit.specs import DataTermSpec, Fit
 from deblurkit.testing.contract import Contract
-from deblurkit.testing.pictures import NOISE, example, generator
+from deblurkit.testing.pictures import KERNEL_SIZE, NOISE, curved_kernel, example, generator
 
-FORWARD = "core.DataTerm.forward"
+FORWARD, TERMS = "core.DataTerm.forward", "core.DataTerm.terms"
 
 
 class DataTermContract(Contract):
@@ -77,3 +80,61 @@ class DataTermContract(Contract):
         wrong = "the distance depends on pixels where observation.mask is 0"
         first, second = term(prediction, masked, step), term(other, masked, step)
         self.require_near(first, second, wrong, "core.Observation", atol=1e-6, rtol=1e-5)
+
+    @pytest.mark.parametrize("step", [0, 10**6])
+    @pytest.mark.parametrize("scales", [1, 2])
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_terms_are_named_numbers_per_picture_with_the_right_slope(self, batch: int, scales: int, step: int) -> None:
+        """What the data say is ``data`` and what else the term names, each (B,); their sum has the right gradient."""
+        term = self.build()
+        problem = estimation(term, batch, scales)
+        x = problem.image().detach().requires_grad_()
+        terms = term.terms(problem, x, step)
+        self.require(isinstance(terms, dict), f"terms() returns {type(terms).__name__}, and must return a dict", TERMS)
+        try:
+            check_names(type(term).__name__, terms)
+        except ValueError as error:
+            self.require(False, str(error), TERMS)
+        for name, value in terms.items():
+            self.require_shape(value, (batch,), f"{name!r} of terms(), one number a picture,", TERMS)
+        total = torch.stack([value.sum() for value in terms.values()]).sum()
+        self.require(total.requires_grad, "the sum of terms() has no gradient in the latent image", TERMS)
+        (slope,) = torch.autograd.grad(total, x)
+        self.require(torch.isfinite(slope).all(), "the gradient of terms() is NaN or infinite", TERMS)
+        direction = torch.randn(x.shape, generator=generator(2), dtype=x.dtype)
+        delta = 1e-6  # so small that absolute values in a term are smooth along it
+        with torch.no_grad():
+            ahead, behind = (
+                torch.stack(list(term.terms(problem, x + sign * delta * direction, step).values())).sum()
+                for sign in (1, -1)
+            )
+        along, measured = (slope * direction).sum(), (ahead - behind) / (2 * delta)
+        wrong = f"the gradient of terms() says {float(along):.6g} where finite differences say {float(measured):.6g}"
+        self.require_near(along, measured, wrong, TERMS, rtol=1e-3, atol=1e-7)
+
+
+class Shown(KernelPrior[Params]):
+    """A curved kernel without parameters."""
+
+    def kernel(self) -> Tensor:
+        """The kernel (B, 1, h, w)."""
+        return curved_kernel(self.size, self.batch).to(self.no_energy)
+
+
+def estimation(term: DataTerm[Any], batch: int, scales: int) -> Problem:
+    """An estimation in float64 with free pixels and a curved kernel, at the finest of one or two scales.
+
+    Of two, the coarser picture is every other pixel of the finer one, and counts as taken over.
+    """
+    finest, _, _ = example(batch)
+    problem = None
+    for scale in range(scales):
+        stride = 2 ** (scales - 1 - scale)
+        observation = Observation.of(finest.y[..., ::stride, ::stride].double(), NOISE)
+        rows, columns = (max(3, side // stride // 2 * 2 + 1) for side in KERNEL_SIZE)
+        kernel = Shown(Params(), observation, size=(rows, columns), generator=generator())
+        image = PixelImagePrior[Params](Params(), observation, margin=kernel.margin, generator=generator())
+        ways = Fit(frozenset({"parameters"}), frozenset(), 0)
+        problem = Problem(observation, image, kernel, term, ways, scale, scales, problem, 2 if problem else 0)
+    assert problem is not None
+    return problem

@@ -52,6 +52,31 @@ class Absolute(DataTerm):
         return (prediction - observation.y).square().mean((1, 2, 3))
 
 
+class Reserved(DataTerm):
+    def terms(self, problem, x, step):
+        return {"data": x.square().mean((1, 2, 3)), "image": x.abs().mean((1, 2, 3))}
+
+
+class Unnamed(DataTerm):
+    def terms(self, problem, x, step):
+        return {"scales": x.square().mean((1, 2, 3))}
+
+
+class Summed(DataTerm):
+    def terms(self, problem, x, step):
+        return {"data": x.square().mean((1, 2, 3)), "scales": x.abs().mean()}
+
+
+class Still(DataTerm):
+    def terms(self, problem, x, step):
+        return {"data": x.detach().square().mean((1, 2, 3))}
+
+
+class Halved(DataTerm):
+    def terms(self, problem, x, step):
+        return {"data": x.square().mean((1, 2, 3)), "scales": (x * x.detach()).mean((1, 2, 3))}
+
+
 def fails(contract, spec, cls, test, *args, monkeypatch):
     """The message of one test of a contract for a class."""
     monkeypatch.setattr(type(spec), "load", lambda _: cls)
@@ -110,6 +135,25 @@ def test_a_data_term_is_told_that_it_believes_masked_pixels(monkeypatch):
     message = fails(DataTermContract, spec, Absolute, "test_masked_pixels_do_not_count", 0, monkeypatch=monkeypatch)
     assert "depends on pixels where observation.mask is 0" in message
     assert message.endswith("(see deblurkit.core.Observation)")
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [
+        (Reserved, "returns 'image', which is the name of a prior's energy"),
+        (Unnamed, "returns 'scales', and must return 'data' among its parts"),
+        (Summed, "'scales' of terms(), one number a picture, has the shape (), and must have (2,)"),
+        (Still, "the sum of terms() has no gradient in the latent image"),
+        (Halved, "the gradient of terms() says"),
+    ],
+)
+def test_a_data_term_is_told_what_is_wrong_with_its_terms(cls, words, monkeypatch):
+    spec = DataTermSpec(name="part", summary="A part.", target="a:B")
+    test = "test_terms_are_named_numbers_per_picture_with_the_right_slope"
+    message = fails(DataTermContract, spec, cls, test, 2, 2, 0, monkeypatch=monkeypatch)
+    assert message.startswith("data term 'part': ")
+    assert words in message
+    assert message.endswith("(see deblurkit.core.DataTerm.terms)")
 
 
 def test_an_override_that_is_no_parameter_is_named():
