@@ -64,6 +64,27 @@ def test_taking_over_shares_the_network_and_sees_every_second_pixel_alike():
     torch.testing.assert_close(finest.frame.axis(0, 104)[::4], coarse.frame.axis(0, 26))
 
 
+def test_taking_over_counts_the_offset_and_unequal_margins():
+    """By hand, at half a pixel: finer pixel 0 of the picture is pixel -1/4 of the coarser one, and so on."""
+    coarse, fine = prior((20, 24), margin=(3, 4)), prior((40, 48), margin=(7, 5), seed=5)
+    assert fine.take_over(coarse, ratio=(2.0, 2.0), offset=(0.5, 0.5))
+    # the coarser latent image has 26 x 32 pixels from 0 to 1; the finer one begins 7 / 2 and 5 / 2 of them earlier
+    expected = Frame(((3 - 0.25 - 3.5) / 25, (4 - 0.25 - 2.5) / 31), (1 / 50, 1 / 62))
+    torch.testing.assert_close(fine.frame.axis(0, 54), expected.axis(0, 54))
+    torch.testing.assert_close(fine.frame.axis(1, 58), expected.axis(1, 58))
+    waves = fourier_features(expected, (54, 58), count=16, growth=2 ** (8 / 7))
+    torch.testing.assert_close(fine.waves, waves, atol=2e-2, rtol=0)
+    torch.testing.assert_close(fine.waves[:, :12], waves[:, :12], atol=1e-4, rtol=0)
+
+
+def test_it_fits_for_as_many_steps_as_its_parameters_say():
+    one = prior((20, 24), fit_steps=7)
+    calls = []
+    one.networks[0].register_forward_hook(lambda *_: calls.append(1))
+    one.fit(torch.full(one.latent_shape, 0.5))
+    assert len(calls) == 7
+
+
 def test_a_smooth_network_makes_the_same_scene_on_a_finer_grid():
     """With slow waves alone, and fitted on the coarse grid, the finer image is near the finer truth at once."""
     places = torch.linspace(0, 1, 96)
