@@ -87,6 +87,11 @@ class Contract:
         if missing:
             pytest.skip(f"{self.spec.name} does not offer {', '.join(sorted(missing))}")
 
+    def need_to_take_over(self) -> None:
+        """Skip the test where the class leaves ``take_over`` to its base."""
+        if self.spec.load().take_over is self.base.take_over:  # type: ignore[attr-defined]
+            pytest.skip(f"{self.spec.name} does not take over")
+
     def make(self, *args: object, **kwargs: object) -> Any:
         """Import the class that the descriptor names, check it, and build it as a run does."""
         __tracebackhide__ = True

@@ -10,10 +10,20 @@ import torch
 from deblurkit.core import ImagePrior, Observation
 from deblurkit.specs import ImagePriorSpec, Offer
 from deblurkit.testing.contract import Contract, gradients_of
-from deblurkit.testing.pictures import NOISE, SIZE, blur_by_definition, cartoon, curved_kernel, example, generator
+from deblurkit.testing.pictures import (
+    NOISE,
+    SIZE,
+    blur_by_definition,
+    cartoon,
+    curved_kernel,
+    example,
+    generator,
+    hills,
+)
 
 FORWARD, ENERGY = "core.ImagePrior.forward", "core.ImagePrior.energy"
 RESTORE, FIT, PRIOR = "core.ImagePrior.restore", "core.ImagePrior.fit", "core.ImagePrior"
+TAKE_OVER = "core.ImagePrior.take_over"
 
 
 class ImagePriorContract(Contract):
@@ -180,3 +190,26 @@ class ImagePriorContract(Contract):
         left = float((prior() - latent).detach().square().mean()) / before
         wrong = f"after fit(x) the image still has {left:.0%} of its squared distance from x, at most 80 %"
         self.require(left < 0.8, wrong, FIT)
+
+    def test_take_over_goes_on_where_the_coarser_prior_was(self) -> None:
+        """It says whether it did; if so, the image is that of the coarser prior where the two grids have a pixel."""
+        self.need_to_take_over()
+        observation, _, _ = example()
+        every = (..., slice(None, None, 2), slice(None, None, 2))
+        coarser = self.build(Observation.of(observation.y[every], NOISE), margin=(2, 2), seed=1)
+        if Offer.FIT in self.spec.offers:
+            coarser.fit(hills(1, 1, (coarser.latent_shape[-2], coarser.latent_shape[-1])))
+        wanted = coarser().detach()
+        # with twice the margin the latent images, too, begin at the same place
+        finer = self.build(observation, margin=(4, 4), seed=2)
+        before = float((finer().detach()[every] - wanted).square().mean().sqrt())
+        took = finer.take_over(coarser, ratio=(2.0, 2.0), offset=(0.0, 0.0))
+        self.require(isinstance(took, bool), f"take_over() returns {took!r:.40}, and must return a bool", TAKE_OVER)
+        if took:
+            after = float((finer().detach()[every] - wanted).square().mean().sqrt())
+            wrong = (
+                f"take_over() says that it did, and at the pixels that both grids have the image is {after:.3g} off "
+                f"the coarser one (root mean square; {before:.3g} before), at most half of that; are ratio, offset and "
+                "margin heeded?"
+            )
+            self.require(after <= 0.5 * before, wrong, TAKE_OVER)

@@ -12,9 +12,19 @@ from deblurkit.core import KernelPrior, Observation
 from deblurkit.metrics import kernel_similarity
 from deblurkit.specs import KernelPriorSpec, Offer
 from deblurkit.testing.contract import Contract, gradients_of
-from deblurkit.testing.pictures import KERNEL_SIZE, NOISE, SIZE, blur_by_definition, cartoon, example, generator
+from deblurkit.testing.pictures import (
+    KERNEL_SIZE,
+    NOISE,
+    SIZE,
+    bell_kernel,
+    blur_by_definition,
+    cartoon,
+    example,
+    generator,
+)
 
 BLUR, KERNEL, PRIOR = "core.KernelPrior.blur", "core.KernelPrior.kernel", "core.KernelPrior"
+TAKE_OVER = "core.KernelPrior.take_over"
 
 
 class KernelPriorContract(Contract):
@@ -130,3 +140,28 @@ class KernelPriorContract(Contract):
         left = float((prior.kernel() - kernel).detach().abs().sum()) / before
         wrong = f"after fit(kernel) its kernel still has {left:.0%} of its distance from that one, at most 80 %"
         self.require(left < 0.8, wrong, "core.KernelPrior.fit")
+
+    def test_take_over_goes_on_where_the_coarser_prior_was(self) -> None:
+        """It says whether it did; if so, the kernel is that of the coarser prior where the two grids have a tap."""
+        self.need_to_take_over()
+        self.need(Offer.KERNEL)
+        observation, _, _ = example()
+        coarser = self.build(Observation.of(observation.y[..., ::2, ::2], NOISE), seed=1)
+        if Offer.FIT in self.spec.offers:
+            coarser.fit(bell_kernel(coarser.size))
+        finer = self.build(observation, size=(2 * coarser.size[0] - 1, 2 * coarser.size[1] - 1), seed=2)
+
+        def apart() -> float:
+            taps = finer.kernel().detach()[..., ::2, ::2]
+            return float((taps / taps.sum() - coarser.kernel().detach()).abs().sum())
+
+        before = apart()
+        took = finer.take_over(coarser, ratio=2.0)
+        self.require(isinstance(took, bool), f"take_over() returns {took!r:.40}, and must return a bool", TAKE_OVER)
+        if took:
+            wrong = (
+                f"take_over() says that it did, and at the taps that both grids have the kernel, made to sum to 1, is "
+                f"{apart():.3g} off the coarser one (sum of absolute differences; {before:.3g} before), at most half "
+                "of that; is ratio heeded, and the centre of the window the same point?"
+            )
+            self.require(apart() <= 0.5 * before, wrong, TAKE_OVER)

@@ -27,6 +27,19 @@ def cartoon(batch: int, channels: int, size: tuple[int, int], seed: int = 0) -> 
     return x
 
 
+def hills(batch: int, channels: int, size: tuple[int, int]) -> Tensor:
+    """A smooth picture (B, C, H, W) in [0.2, 0.8], which a coarser grid shows as well as a finer one."""
+    rows, columns = (torch.linspace(0, 1, side) for side in size)
+    return (0.5 + 0.3 * torch.sin(5 * rows)[:, None] * torch.cos(4 * columns)).expand(batch, channels, -1, -1).clone()
+
+
+def bell_kernel(size: tuple[int, int], batch: int = 1) -> Tensor:
+    """A Gaussian kernel (B, 1, h, w) in the centre of its window, sum 1, of a fifth of its sides."""
+    rows, columns = (torch.exp(-((torch.arange(side) - side // 2) / (0.2 * side)).square() / 2) for side in size)
+    kernel = rows[:, None] * columns
+    return (kernel / kernel.sum()).expand(batch, 1, -1, -1).clone()
+
+
 def curved_kernel(size: tuple[int, int], batch: int = 1) -> Tensor:
     """A curved motion path (B, 1, h, w), non-negative, sum 1, centred and not symmetric."""
     height, width = size

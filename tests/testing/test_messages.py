@@ -77,6 +77,71 @@ class Halved(DataTerm):
         return {"data": x.square().mean((1, 2, 3)), "scales": (x * x.detach()).mean((1, 2, 3))}
 
 
+class Plane(ImagePrior):
+    """A ramp over the place: its parameters do not hang on the grid."""
+
+    heed = True
+
+    def __init__(self, params, observation, *, margin, generator):
+        super().__init__(params, observation, margin=margin, generator=generator)
+        self.slopes = nn.Parameter(torch.rand(2, generator=generator))
+        self.pitch = 0.02
+
+    def forward(self):
+        rows, columns = (torch.arange(n) * self.pitch for n in self.latent_shape[-2:])
+        return (self.slopes[0] * rows[:, None] + self.slopes[1] * columns).expand(self.latent_shape)
+
+    def take_over(self, coarser, *, ratio, offset):
+        self.slopes = coarser.slopes
+        if self.heed:
+            self.pitch = coarser.pitch / ratio[0]
+        return True
+
+
+class Heedless(Plane):
+    heed = False
+
+
+class Silent(Plane):
+    def take_over(self, coarser, *, ratio, offset):
+        super().take_over(coarser, ratio=ratio, offset=offset)
+
+
+class Round(KernelPrior):
+    """A Gaussian of a width in pixels of the scale where it began."""
+
+    heed = True
+
+    def __init__(self, params, observation, *, size, generator):
+        super().__init__(params, observation, size=size, generator=generator)
+        self.width = nn.Parameter(1 + torch.rand(1, generator=generator))
+        self.ratio = 1.0
+
+    def kernel(self):
+        rows, columns = ((torch.arange(n) - n // 2) / self.ratio for n in self.size)
+        squares = rows[:, None].square() + columns.square()
+        return torch.softmax(-(squares / self.width.square()).flatten(), 0).view(1, 1, *self.size)
+
+    def take_over(self, coarser, *, ratio):
+        self.width = coarser.width
+        if self.heed:
+            self.ratio = coarser.ratio * ratio
+        return True
+
+
+class Narrow(Round):
+    heed = False
+
+
+class Mute(Round):
+    def take_over(self, coarser, *, ratio):
+        super().take_over(coarser, ratio=ratio)
+
+
+TAKES = {ImagePriorSpec: {"parameters"}, KernelPriorSpec: {"parameters", "kernel"}}
+TAKING = "test_take_over_goes_on_where_the_coarser_prior_was"
+
+
 def fails(contract, spec, cls, test, *args, monkeypatch):
     """The message of one test of a contract for a class."""
     monkeypatch.setattr(type(spec), "load", lambda _: cls)
@@ -154,6 +219,37 @@ def test_a_data_term_is_told_what_is_wrong_with_its_terms(cls, words, monkeypatc
     assert message.startswith("data term 'part': ")
     assert words in message
     assert message.endswith("(see deblurkit.core.DataTerm.terms)")
+
+
+@pytest.mark.parametrize(
+    ("contract", "spec", "cls", "words"),
+    [
+        (
+            ImagePriorContract,
+            ImagePriorSpec,
+            Heedless,
+            "take_over() says that it did, and at the pixels that both grids",
+        ),
+        (ImagePriorContract, ImagePriorSpec, Silent, "take_over() returns None, and must return a bool"),
+        (KernelPriorContract, KernelPriorSpec, Narrow, "take_over() says that it did, and at the taps that both grids"),
+        (KernelPriorContract, KernelPriorSpec, Mute, "take_over() returns None, and must return a bool"),
+    ],
+)
+def test_a_prior_is_told_what_is_wrong_with_its_taking_over(contract, spec, cls, words, monkeypatch):
+    made = spec(name="part", summary="A part.", target="a:B", offers=TAKES[spec])
+    message = fails(contract, made, cls, TAKING, monkeypatch=monkeypatch)
+    assert words in message
+    assert ".take_over)" in message
+
+
+@pytest.mark.parametrize(
+    ("contract", "spec", "cls"),
+    [(ImagePriorContract, ImagePriorSpec, Plane), (KernelPriorContract, KernelPriorSpec, Round)],
+)
+def test_a_prior_that_takes_over_as_it_should_passes(contract, spec, cls, monkeypatch):
+    made = spec(name="part", summary="A part.", target="a:B", offers=TAKES[spec])
+    monkeypatch.setattr(spec, "load", lambda _: cls)
+    getattr(type("TestPart", (contract,), {"spec": made})(), TAKING)()
 
 
 def test_an_override_that_is_no_parameter_is_named():
