@@ -8,7 +8,9 @@ from deblurkit.pipeline import deblur
 from deblurkit.registry import registry
 from deblurkit.testing import blur_by_definition, cartoon, curved_kernel
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+import deblurkit_inr
+
+CONFIGS = Path(deblurkit_inr.__file__).parent / "configs"
 SMALL = {"channels": 4, "skip_channels": 2, "scales": 2}
 
 
@@ -29,8 +31,6 @@ def test_reading_the_plugin_does_not_import_torch():
 
 @pytest.mark.parametrize("name", ["deblur-inr", "deblur-inr-laptop"])
 def test_the_configs_are_whole(name):
-    if not CONFIGS.is_dir():
-        pytest.skip("the configs are not beside the tests")
     config = resolve({}, registry=registry(), file=CONFIGS / f"{name}.toml")
     assert (config.image_prior.name, config.kernel_prior.name) == ("inr", "inr")
     assert (config.run.scales, config.run.scale_ratio, config.run.decimation) == (3, 2.0, "stride")
