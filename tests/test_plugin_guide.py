@@ -19,6 +19,7 @@ SCRIPT = ROOT / ".ci" / "guide"
 PAGE = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
 MOST = 40
 """Lines that an author may have to write."""
+TESTS = "python -m pytest deblurkit-ridge"
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,17 @@ def test_its_blocks_fit_the_skeleton_and_make_a_prior(guide, tmp_path, monkeypat
     torch.testing.assert_close(prior.energy(x), torch.tensor([0.5 * (2 / 8 + 2 / 9)]))
     error = (prior.restore(observation, kernel) - latent)[..., 3:-3, 4:-4].square().mean()
     assert error < 0.4 * (observation.y - latent[..., 3:-3, 4:-4]).square().mean()
+
+
+def test_what_is_carried_out_is_what_the_guide_prints(guide, tmp_path):
+    """But for the interpreter, and the flags that make it brief; the tests come after what brings pytest."""
+    lines = [line for block in guide.blocks(PAGE) if block.action == "run" for line in block.text.splitlines()]
+    for line in lines:
+        python, *words = guide.command(line, tmp_path, offline=False, more={})
+        printed = [word for word in shlex.split(line) if word not in ("python", "-m")]
+        assert [word for word in words if word != "-m"] == printed
+        assert python == sys.executable
+    assert any(line.startswith("pip install") and "[test]" in line for line in lines[: lines.index(TESTS)])
 
 
 @pytest.mark.slow

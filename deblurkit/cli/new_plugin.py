@@ -96,10 +96,10 @@ def new_plugin(name: str, kind: str, output: Path, author: str, email: str) -> N
         raise UsageError(f"{folder}: exists already; remove it, or name another place with -o")
     write(folder, render(name, kind, author=author, email=email))
     console.result(str(folder))
-    place = shlex.quote(str(folder))
     console.note("Next:")
-    for command in (f"pip install -e {place}", f"pytest {place}", SKELETONS[kind].use.replace("NAME", name)):
-        console.note(f"  {command}")
+    console.note(f"  pip install -e {shlex.quote(f'{folder}[test]')}")
+    console.note(f"  python -m pytest {shlex.quote(str(folder))}")
+    console.note(f"  {SKELETONS[kind].use.replace('NAME', name)}")
 
 
 def checked_name(name: str) -> str:

@@ -115,7 +115,7 @@ def test_prints_the_path_and_what_comes_next(deblurkit, tmp_path):
     assert done.code == ExitCode.DONE
     assert done.out == f"{place / 'deblurkit-wavy'}\n"
     lines = [line.strip() for line in done.err.splitlines()[1:]]
-    assert lines == [f"pip install -e '{place}/deblurkit-wavy'", f"pytest '{place}/deblurkit-wavy'",
+    assert lines == [f"pip install -e '{place}/deblurkit-wavy[test]'", f"python -m pytest '{place}/deblurkit-wavy'",
                      "deblurkit run photo.png --image-prior wavy"]  # fmt: skip
     assert [path.name for path in place.iterdir()] == ["deblurkit-wavy"]
 
