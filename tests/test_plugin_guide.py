@@ -89,6 +89,16 @@ def test_what_is_carried_out_is_what_the_guide_prints(guide, tmp_path):
     assert any(line.startswith("pip install") and "[test]" in line for line in lines[: lines.index(TESTS)])
 
 
+def test_every_file_that_a_command_reads_comes_from_the_guide(guide, tmp_path):
+    """Pictures are the reader's, as the text says; a kernel is what an earlier run wrote."""
+    guide.prepare(tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
+    lines = [line for block in guide.blocks(PAGE) if block.action == "run" for line in block.text.splitlines()]
+    for index, line in enumerate(lines):
+        for kernel in re.findall(r"--kernel (\S+)\.kernel\.npy", line):
+            assert any(f"-o {kernel}.png" in before for before in lines[:index]), line
+
+
 @pytest.mark.slow
 def test_the_guide_is_true():
     """Half a minute of computing. `.ci/guide` does the same with pip, and carries the ablation out in full."""
