@@ -96,6 +96,20 @@ def test_cost_is_relative_to_the_spread():
     assert float((scaled - 0.5 * whole - 0.2).square().mean().sqrt()) < 1e-3
 
 
+@pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("lamp", [False, True])
+def test_grey_is_restored_alike_in_one_channel_and_in_three(progress, lamp):
+    grey, _, kernel = example()
+    if lamp:
+        y, saturated = grey.y.clone(), torch.zeros_like(grey.y)
+        y[..., 20:24, 30:36], saturated[..., 20:24, 30:36] = 1.0, 1.0
+        grey = Observation(y, 1 - saturated, saturated, grey.noise)
+    colour = Observation(grey.y.expand(-1, 3, -1, -1).contiguous(), grey.mask, grey.saturated, grey.noise)
+    one, three = (prior(which).restore(which, kernel, progress=progress) for which in (grey, colour))
+    assert three.shape[1] == 3
+    torch.testing.assert_close(three, one.expand_as(three), atol=1e-3, rtol=0)
+
+
 def test_weight_and_progress_decide_how_many_edges_are_left():
     observation, _, kernel = example()
 
