@@ -1,16 +1,20 @@
 import subprocess
 import sys
+from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 from deblurkit.core import Observation
 from deblurkit.errors import KernelError
 from deblurkit.ops.convolve import convolve_valid
+from deblurkit.ops.deconvolve import Splitting
+from deblurkit.ops.fourier import fast_size
 from deblurkit.registry import registry
 from deblurkit.testing import ImagePriorContract, blur_by_definition, cartoon, curved_kernel, example, generator
 
 from deblurkit_normalized_sparsity.plugin import NORMALIZED_SPARSITY, NormalizedSparsityParams
-from deblurkit_normalized_sparsity.prior import SMOOTHING, NormalizedSparsity, solved, spread
+from deblurkit_normalized_sparsity.prior import SMOOTHING, USUAL_RMS, NormalizedSparsity, solved, spread
 
 
 class TestContract(ImagePriorContract):
@@ -68,23 +72,133 @@ def test_spread_is_the_root_mean_square_and_never_zero():
 
 
 def test_restoration_is_stationary():
-    """At the fixed point no small step along any direction lowers the l1 problem with its denominator frozen."""
+    """At the fixed point no small step lowers the l1 problem with its denominator frozen.
+
+    Noise would raise any l1 norm of gradients. These directions move no edge and make none: they raise and lower what
+    is brighter than a level, so that the norm changes like the misfit and only the right balance of both is stationary.
+    """
     observation, _, kernel = example(2)
     cost = torch.tensor([1e-4, 4e-4])
-    x = solved(observation, kernel, observation.mask, cost, outer=20, inner=40)
+    x = solved(observation, kernel, observation.mask, cost, outer=20, inner=100).double()
     frozen = spread(x)
+    y, kernel = observation.y.double(), kernel.double()
+    assert (fast_size(x.shape[-2]), fast_size(x.shape[-1])) == tuple(x.shape[-2:]), "the solver's grid is the picture"
 
     def objective(x):
-        # like the solver's: anisotropic, and all differences there are
-        absolute = sum(torch.diff(x, dim=dim).abs().sum((1, 2, 3)) for dim in (-1, -2))
-        return (convolve_valid(x, kernel) - observation.y).square().sum((1, 2, 3)) / 2 + cost / frozen * absolute
+        absolute = sum((x.roll(-1, dim) - x).abs().sum((1, 2, 3)) for dim in (-1, -2))
+        return (convolve_valid(x, kernel) - y).square().sum((1, 2, 3)) / 2 + cost / frozen * absolute
 
     least = objective(x)
-    for seed in range(3):
-        direction = torch.randn(x.shape, generator=generator(seed))
-        for size in (0.01, 0.001):
-            assert bool((objective(x + size * direction) > 0.999 * least).all())
-    assert bool((objective(x) < 0.6 * objective(prior(observation)().detach().expand_as(x))).all())
+    for level in (0.2, 0.35, 0.5, 0.65, 0.8):
+        brighter = (x > level).double()
+        assert 0 < float(brighter.mean()) < 1
+        for size in (0.003, -0.003):
+            assert bool((objective(x + size * brighter) > (1 - 1e-4) * least).all()), (level, size)
+    for size in (0.01, -0.01):  # contrast: every gradient by the same factor
+        assert bool((objective(x + size * (x - x.mean())) > (1 - 1e-4) * least).all())
+
+
+def dense_solution(y, kernel, cost, outer):
+    """The reweighted problem in matrices, by iteratively reweighted least squares; also its last weight."""
+    size = y.shape[-2] + kernel.shape[-2] - 1, y.shape[-1] + kernel.shape[-1] - 1
+    unit = torch.eye(size[0] * size[1], dtype=torch.float64).view(-1, 1, *size)
+    blur = blur_by_definition(unit, kernel.double().expand(len(unit), -1, -1, -1)).flatten(1).T
+    slope = torch.cat([(unit.roll(-1, dim) - unit).flatten(1) for dim in (-1, -2)], dim=1).T
+    weight, x = cost / float(spread(y)), None
+    for index in range(outer):
+        if index:
+            weight = cost / float(spread(x.view(1, 1, *size)))
+        per_gradient = torch.ones(len(slope), dtype=torch.float64)
+        for _ in range(150):
+            normal = blur.T @ blur + weight * slope.T @ (per_gradient[:, None] * slope)
+            x = torch.linalg.solve(normal, blur.T @ y.flatten().double())
+            per_gradient = 1 / ((slope @ x).square() + 1e-8).sqrt()
+    return x.view(1, 1, *size), weight
+
+
+@pytest.mark.parametrize("outer", [1, 2, 4])
+def test_it_solves_the_reweighted_problem_that_linear_algebra_writes_down(outer):
+    kernel = curved_kernel((3, 5))
+    observation = Observation.of(blur_by_definition(cartoon(1, 1, (10, 12), seed=3), kernel))
+    exact, weight = dense_solution(observation.y, kernel, 2e-3, outer)
+    x = solved(observation, kernel, observation.mask, torch.tensor([2e-3]), outer, 1500)
+    # a corner that hardly any kernel tap reaches may have any value between its neighbours'
+    inside = (..., slice(1, -1), slice(2, -2))
+    torch.testing.assert_close(x.double()[inside], exact[inside], atol=1e-3, rtol=0)
+    if outer == 4:
+        assert 2e-3 / float(spread(x)) == pytest.approx(weight, rel=2e-2)
+        once, first = dense_solution(observation.y, kernel, 2e-3, 1)
+        assert first > 1.1 * weight, "the blurry picture has the smaller gradients"
+        assert float((once - exact)[inside].abs().max()) > 1e-2
+
+
+class Watched(Splitting):
+    """Remembers the weights it was given, and after how many steps."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, *arguments, weight, **more):
+        super().__init__(*arguments, weight=weight, **more)
+        self.weights, self.taken = [(0, float(weight))], 0
+        self.made.append(self)
+
+    def reweigh(self, weight):
+        super().reweigh(weight)
+        self.weights.append((self.taken, float(weight)))
+
+    def step(self, *arguments, **more):
+        super().step(*arguments, **more)
+        self.taken += 1
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    monkeypatch.setattr("deblurkit_normalized_sparsity.prior.Splitting", Watched)
+    Watched.made.clear()
+    return Watched.made
+
+
+def test_the_weight_at_the_end_is_the_cost_over_the_spread(watched):
+    observation, _, kernel = example()
+    cost = 4e-4
+    x = solved(observation, kernel, observation.mask, torch.tensor([cost]), 12, 30)
+    weights = [weight for _, weight in watched[0].weights]
+    assert weights[0] == pytest.approx(cost / float(spread(observation.y)))
+    assert weights[-1] == pytest.approx(cost / float(spread(x)), rel=1e-3)
+    assert weights[-1] < 0.8 * weights[0]
+    once = solved(observation, kernel, observation.mask, torch.tensor([cost]), 1, 12 * 30)
+    assert float((x - once).square().mean().sqrt()) > 1e-3
+
+
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+@pytest.mark.parametrize(("outer", "inner"), [(1, 4), (3, 4), (3, 7)])
+def test_outer_and_inner_count_the_rounds(watched, progress, outer, inner):
+    observation, _, kernel = example()
+    prior(observation, outer=outer, inner=inner).restore(observation, kernel, progress=progress)
+    assert watched[0].taken == outer * inner
+    assert [taken for taken, _ in watched[0].weights] == [index * inner for index in range(outer)]
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+def test_strength_is_a_factor_on_the_cost_by_noise(watched, strength):
+    observation, _, kernel = example()
+    prior(observation, strength=strength, weight=0.1, relax=7.0).restore(observation, kernel)
+    cost = strength * USUAL_RMS * (1.5 * float(observation.noise) ** 2 + 5e-5)
+    assert watched[0].weights[0][1] == pytest.approx(cost / float(spread(observation.y)))
+
+
+@pytest.mark.parametrize(("progress", "fallen"), [(0.0, 1.0), (0.25, 8.0**0.5), (0.5, 8.0), (0.9, 8.0)])
+def test_weight_falls_by_relax(watched, progress, fallen):
+    observation, _, kernel = example()
+    prior(observation, weight=3e-3, relax=8.0, strength=5.0).restore(observation, kernel, progress=progress)
+    assert watched[0].weights[0][1] == pytest.approx(3e-3 / fallen / float(spread(observation.y)))
+
+
+def test_further_attempts_have_other_costs():
+    params = NormalizedSparsityParams(weight=3e-3, inner=7)
+    attempts = [NormalizedSparsity.restarted(params, attempt) for attempt in range(1, 5)]
+    assert [one.weight for one in attempts] == pytest.approx([6e-3, 1.5e-3, 1.5e-2, 3e-3])
+    assert all(replace(one, weight=3e-3) == params for one in attempts)
 
 
 def test_cost_is_relative_to_the_spread():
