@@ -49,11 +49,14 @@ class Skeleton:
     use: str
 
 
+BY_GRADIENTS = "deblurkit run photo.png --image-prior identity --kernel-prior fcn"
+"""A run in which both parts move by gradients: by closed forms, a data term or an optimizer would not come to work."""
+
 SKELETONS = {
     "image-prior": Skeleton("prior", 'entries("image_prior")', "deblurkit run photo.png --image-prior NAME"),
     "kernel-prior": Skeleton("prior", 'entries("kernel_prior")', "deblurkit run photo.png --kernel-prior NAME"),
     "data-term": Skeleton("term", 'entries("data_term")', "deblurkit run photo.png --data-term NAME"),
-    "optimizer": Skeleton("optimizer", 'entries("optimizer")', "deblurkit run photo.png --optimizer NAME"),
+    "optimizer": Skeleton("optimizer", 'entries("optimizer")', f"{BY_GRADIENTS} --optimizer NAME"),
     "executor": Skeleton("executor", 'entries("executor")', "deblurkit ablate study.toml --executor NAME"),
     "command": Skeleton("command", "commands()", "deblurkit NAME photo.png"),
 }

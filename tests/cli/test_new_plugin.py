@@ -2,12 +2,15 @@
 
 import importlib.util
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deblurkit.cli import main, new_plugin
 from deblurkit.cli.new_plugin import LONGEST, SKELETONS, checked_name, render, write
@@ -33,9 +36,10 @@ def written(tmp_path_factory):
     return folder
 
 
-def installed(folder):
+@pytest.fixture(scope="module")
+def environment(written):
     """An environment in which the long ones look installed, as `pip install -e` would make them."""
-    site = folder / "site"
+    folder, site = written, written / "site"
     paths = [str(site)]
     for kind in SKELETONS:
         name = name_of(kind)
@@ -61,14 +65,54 @@ def test_there_is_a_skeleton_for_every_hook():
     assert hooks == set(HOOKS)
 
 
-def test_the_tests_of_every_skeleton_pass_at_once(written):
-    environment = installed(written)
+def test_the_tests_of_every_skeleton_pass_at_once(written, environment):
     folders = [f"deblurkit-{name_of(kind)}" for kind in SKELETONS]
     done = python("pytest", "-q", "-p", "no:cacheprovider", "-W", "error", *folders, "--import-mode=importlib",
                   cwd=written, env=environment)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.splitlines()[-1].split()[0]) > 60, done.stdout
     assert python("deblurkit", "plugins", "--check", cwd=written, env=environment).returncode == ExitCode.DONE
+
+
+QUICK = "--kernel-size 9 --starts 1 --start own --restarts 0 --polish 0 --threads 1 --optimizer.iterations 2"
+BRIEF = {"executor": "--executor.patience 0", "command": ""}
+"""What is added to the command that uses a skeleton, so that it is quick; `QUICK` for all others."""
+STUDY = """base = "fast"
+images = "pictures"
+run.kernel_size = 9
+
+[[variant]]
+name = "fast"
+"""
+
+
+def test_what_is_printed_for_its_use_works_and_uses_it(written, environment, tmp_path):
+    """In one process, since most of a command's time is torch's import."""
+    for place in ("photo.png", "pictures/blur/a.png", "pictures/sharp/a.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tests" / "data" / "sample_blurry.png", tmp_path / place)
+        with Image.open(tmp_path / place) as picture:
+            picture.crop((60, 20, 124, 68)).save(tmp_path / place)
+    (tmp_path / "study.toml").write_text(STUDY)
+    commands = []
+    for kind, skeleton in SKELETONS.items():
+        program, *words = shlex.split(skeleton.use.replace("NAME", name_of(kind)))
+        assert program == "deblurkit"
+        assert skeleton.use.replace("NAME", name_of(kind)) in (
+            written / f"deblurkit-{name_of(kind)}" / "README.md"
+        ).read_text(encoding="utf-8")
+        commands.append([*words, *shlex.split(BRIEF.get(kind, QUICK + " --overwrite"))])
+    script = (
+        "import sys; from deblurkit.cli import main\n"
+        f"for words in {commands!r}:\n"
+        "    code = main(words)\n"
+        "    assert code == 0, (code, words)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "has no influence" not in done.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed")
