@@ -84,18 +84,19 @@ def test_restoration_is_stationary():
     y, kernel = observation.y.double(), kernel.double()
     assert (fast_size(x.shape[-2]), fast_size(x.shape[-1])) == tuple(x.shape[-2:]), "the solver's grid is the picture"
 
+    def norm(x):
+        return cost / frozen * sum((x.roll(-1, dim) - x).abs().sum((1, 2, 3)) for dim in (-1, -2))
+
     def objective(x):
-        absolute = sum((x.roll(-1, dim) - x).abs().sum((1, 2, 3)) for dim in (-1, -2))
-        return (convolve_valid(x, kernel) - y).square().sum((1, 2, 3)) / 2 + cost / frozen * absolute
+        return (convolve_valid(x, kernel) - y).square().sum((1, 2, 3)) / 2 + norm(x)
 
     least = objective(x)
-    for level in (0.2, 0.35, 0.5, 0.65, 0.8):
-        brighter = (x > level).double()
-        assert 0 < float(brighter.mean()) < 1
-        for size in (0.003, -0.003):
-            assert bool((objective(x + size * brighter) > (1 - 1e-4) * least).all()), (level, size)
-    for size in (0.01, -0.01):  # contrast: every gradient by the same factor
-        assert bool((objective(x + size * (x - x.mean())) > (1 - 1e-4) * least).all())
+    for direction in [*((x > level).double() for level in (0.35, 0.5, 0.65)), x - x.mean((1, 2, 3), True)]:
+        assert bool((norm(direction) > 0).all())
+        for step in (1e-5, -1e-5):
+            slope = (objective(x + step * direction) - least) / 1e-5
+            # misfit and norm cancel to this share
+            assert bool((slope > -0.05 * norm(direction)).all())
 
 
 def dense_solution(y, kernel, cost, outer):
