@@ -55,7 +55,7 @@ BY_GRADIENTS = "deblurkit run photo.png --image-prior identity --kernel-prior fc
 SKELETONS = {
     "image-prior": Skeleton("prior", 'entries("image_prior")', "deblurkit run photo.png --image-prior NAME"),
     "kernel-prior": Skeleton("prior", 'entries("kernel_prior")', "deblurkit run photo.png --kernel-prior NAME"),
-    "data-term": Skeleton("term", 'entries("data_term")', "deblurkit run photo.png --data-term NAME"),
+    "data-term": Skeleton("term", 'entries("data_term")', f"{BY_GRADIENTS} --data-term NAME"),
     "optimizer": Skeleton("optimizer", 'entries("optimizer")', f"{BY_GRADIENTS} --optimizer NAME"),
     "executor": Skeleton("executor", 'entries("executor")', "deblurkit ablate study.toml --executor NAME"),
     "command": Skeleton("command", "commands()", "deblurkit NAME photo.png"),

@@ -8,7 +8,9 @@ import click
 
 from deblurkit.cli.arguments import ComponentCommand, config_of, recipe_of
 from deblurkit.cli.options import Options, output_options
-from deblurkit.config import COMPONENTS, CUSTOM_RECIPE, DEFAULT, DEFAULT_RECIPE, Config
+from deblurkit.config import COMPONENTS, CUSTOM_RECIPE, DEFAULT, DEFAULT_RECIPE, Config, recipes
+from deblurkit.registry import registry
+from deblurkit.specs import CLOSED_FORMS, Offer
 
 
 @click.command(cls=ComponentCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,8 +34,9 @@ def run(ctx: click.Context, images: tuple[Path, ...], options: Options) -> int:
     from deblurkit.cli.batch import process
     from deblurkit.cli.console import note
 
-    if text := stand_in(config, recipe_of(ctx)):
-        note(text)
+    for text in (stand_in(config, recipe_of(ctx)), passed_over(config)):
+        if text:
+            note(text)
     return process(images, config, options)
 
 
@@ -55,4 +58,30 @@ def stand_in(config: Config, recipe: str) -> str:
     return (
         f"The recipe {CUSTOM_RECIPE!r} stands behind the parts that you named, not {DEFAULT_RECIPE!r}; "
         f"it brings {', '.join(brought)}. Name another by --recipe."
+    )
+
+
+def passed_over(config: Config) -> str:
+    """Say that a data term which the user named has no influence, where closed forms move all that moves; or nothing.
+
+    The step of least loss, where that is the one to count, is chosen by the data term whatever moves the parts.
+
+    Args:
+        config: The configuration.
+    """
+    origin = config.origins.get("data_term.name", DEFAULT)
+    # the record of a run names every part, whether it was asked for or not
+    asked = origin not in (DEFAULT, *(f"recipe {name}" for name in recipes())) and Path(origin).suffix != ".json"
+    if not asked or config.run.keep == "best":
+        return ""
+    image, kernel, optimizer = config.image_prior, config.kernel_prior, config.optimizer
+    fit = registry().check_fit(optimizer.name, image.name, kernel.name, kernel_params=kernel.params)
+    if Offer.PARAMETERS in fit.image | fit.kernel:
+        return ""
+    ways = ((f"image prior {image.name!r}", fit.image), (f"kernel prior {kernel.name!r}", fit.kernel))
+    moved = " and ".join(part for part, way in ways if CLOSED_FORMS & way)
+    return (
+        f"The data term {config.data_term.name!r} has no influence here: optimizer {optimizer.name!r} moves {moved} "
+        "by closed forms, which have squared errors of their own. Name parts that it moves by gradients, or another "
+        "optimizer."
     )

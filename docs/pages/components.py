@@ -164,7 +164,11 @@ def _fitting(spec: ComponentSpec, registry: Registry) -> str:
             title, "Commands that have many tasks:", bullets(f"[{one}](../commands/{one}.md)" for one in takers)
         )
     if spec.kind == "data_term":
-        return section(title, "Every pair of priors, and every optimizer.")
+        return section(
+            title,
+            "Every pair of priors, and every optimizer that moves one of them by gradients. Closed forms have squared "
+            "errors of their own: where nothing else moves, it has no influence.",
+        )
     if isinstance(spec, OptimizerSpec):
         return section(
             title,

@@ -358,3 +358,43 @@ def test_what_stands_behind_named_parts_is_said(deblurkit, tmp_path):
     )
     assert deblurkit(*args, "--recipe", "custom").err == ""
     assert deblurkit(*args[:-2]).err == ""
+
+
+NO_INFLUENCE = "The data term 'charbonnier' has no influence here: optimizer 'alternating' moves "
+
+
+def test_a_data_term_that_closed_forms_pass_over_is_said_to_have_no_influence(deblurkit, tmp_path):
+    source = save(tmp_path / "a.png")
+    args = ("run", str(source), "--dry-run", "--kernel-size", "9")
+    named = (*args, "--data-term", "charbonnier")
+    err = deblurkit(*named).err
+    assert err.startswith(f"{NO_INFLUENCE}image prior 'l0-gradient' and kernel prior 'convolution' by closed forms")
+    assert err.count("\n") == 1
+    (tmp_path / "terms.toml").write_text('data_term.name = "charbonnier"\n')
+    assert deblurkit(*args, "--config", str(tmp_path / "terms.toml")).err == err
+    assert deblurkit(*args).err == ""
+    assert NO_INFLUENCE not in deblurkit(*named, "--image-prior", "identity").err
+    assert NO_INFLUENCE not in deblurkit(*named, "--keep", "best").err
+
+
+def test_it_has_none(deblurkit, tmp_path):
+    source = save(tmp_path / "a.png")
+    for name in ("mse", "charbonnier"):
+        assert deblurkit("run", str(source), "--data-term", name, "-o", str(tmp_path / f"{name}.png"), *QUICK).code == 0
+    assert (tmp_path / "mse.png").read_bytes() == (tmp_path / "charbonnier.png").read_bytes()
+
+
+def test_a_record_names_every_part_and_is_replayed_without_a_word(deblurkit, tmp_path):
+    source = save(tmp_path / "a.png")
+    config = strict(deblurkit("run", str(source), "--dry-run", "--json").out)["config"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert deblurkit("run", str(source), "--dry-run", "--config", str(tmp_path / "config.json")).err == ""
+
+
+def test_a_fixed_part_is_none_that_the_data_term_moves(deblurkit, tmp_path):
+    source = save(tmp_path / "a.png")
+    kernel = tmp_path / "k.npy"
+    np.save(kernel, curved_kernel((7, 9))[0, 0].numpy())
+    parts = ("--kernel-prior", "known", "--kernel-prior.file", str(kernel), "--image-prior", "hyper-laplacian")
+    done = deblurkit("run", str(source), "--dry-run", "--data-term", "charbonnier", *parts)
+    assert f"{NO_INFLUENCE}image prior 'hyper-laplacian' by closed forms" in done.err
