@@ -19,7 +19,9 @@ class JointParams(Params):
     coarse_iterations: int = param(0, "Number of updates at every scale but the finest; 0: as many as there.", min=0)
     image_lr: float = param(1e-2, "Learning rate of the image prior's parameters.", above=0.0)
     kernel_lr: float = param(1e-4, "Learning rate of the kernel prior's parameters.", above=0.0)
-    milestones: tuple[int, ...] = param((150, 225), "Steps at which both learning rates are decayed.", min=1)
+    milestones: tuple[int, ...] = param(
+        (150, 225), "Steps at which both learning rates are decayed, counted anew at every scale.", min=1
+    )
     decay: float = param(0.5, "Factor of every decay.", above=0.0, max=1.0)
     image_schedule: Literal["milestones", "one-cycle", "one-cycle-drop"] = param(
         "milestones", "The image's learning rate: decayed at the milestones, or up and down over all steps as PULSE's."

@@ -11,7 +11,7 @@ from deblurkit.optimizers.alternating import Alternating
 from deblurkit.optimizers.joint import Joint
 from deblurkit.optimizers.plugin import AlternatingParams, JointParams
 from deblurkit.optimizers.schedule import cycled, decayed, scheduled
-from deblurkit.params import Params
+from deblurkit.params import Params, fields_of
 from deblurkit.specs import Fit
 
 PARAMETERS = frozenset({"parameters"})
@@ -214,3 +214,8 @@ def test_a_kernel_that_is_renewed_keeps_its_schedule(moved):
     )
     _, kernel = moved(Alternating(params), p)
     assert [one for one in kernel if one] == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01, 0.01], abs=1e-4)
+
+
+def test_the_help_says_that_the_milestones_of_joint_count_anew_at_every_scale():
+    (milestones,) = [one for one in fields_of(JointParams) if one.name == "milestones"]
+    assert milestones.help.endswith("counted anew at every scale.")
