@@ -16,6 +16,7 @@ import pytest
 from deblurkit.cli import COMMANDS, cli
 from deblurkit.cli.list import plural
 from deblurkit.config import recipes, resolve
+from deblurkit.core import DataTerm, Executor, ImagePrior, KernelPrior, Optimizer
 from deblurkit.hookspecs import HOOKS
 from deblurkit.params import Params, param
 from deblurkit.registry import KINDS, Entry, registry
@@ -149,6 +150,32 @@ def test_defaults_on_the_pages_are_a_configuration(pages):
     found = re.search(r"```toml\n(.*?)```", pages["configuration.md"], re.DOTALL)
     run = tomllib.loads(found[1])["run"]
     assert resolve({f"run.{key}": value for key, value in run.items()}, registry=registry()).to_json()["run"] == run
+
+
+BASES = {
+    "image_priors": ImagePrior,
+    "kernel_priors": KernelPrior,
+    "data_terms": DataTerm,
+    "optimizers": Optimizer,
+    "executors": Executor,
+}
+
+
+@pytest.mark.parametrize(("hook", "base"), BASES.items(), ids=str)
+def test_a_hook_lists_what_the_class_behind_it_may_implement(pages, hook, base):
+    page = pages[f"hooks/deblurkit_{hook}.md"]
+    below = page[page.index(f"\n## What the class may implement: {base.__name__}\n") :]
+    wanted = [name for name in vars(base) if not name.startswith("_")]
+    wanted = [name for name in wanted if callable(getattr(base, name)) or isinstance(vars(base)[name], property)]
+    assert re.findall(r"^### (\w+)$", below, re.MULTILINE) == wanted
+    for name in wanted:
+        assert f"def {name}(self" in below or f"@classmethod\ndef {name}(cls" in below
+    assert "  " not in re.sub(r"```.*?```", "", below, flags=re.DOTALL)
+
+
+def test_offers_are_a_field_only_where_there_is_something_to_offer(pages):
+    rows = {name for name in HOOKS if "| `offers` |" in pages[f"hooks/{name}.md"]}
+    assert rows == {"deblurkit_image_priors", "deblurkit_kernel_priors"}
 
 
 def test_every_offer_is_in_words(program):

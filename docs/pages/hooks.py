@@ -9,7 +9,28 @@ from deblurkit.hookspecs import HOOKS
 from deblurkit.registry import Registry
 from deblurkit.specs import ComponentSpec, Spec
 from pages.components import WORDS, link
-from pages.markdown import attributes, bullets, code, fence, page, prose, section, spans, table
+from pages.markdown import (
+    attributes,
+    bullets,
+    code,
+    docstring_of,
+    fence,
+    methods_of,
+    page,
+    prose,
+    section,
+    spans,
+    table,
+)
+
+BASES = {
+    "image_prior": "deblurkit.core.image_prior:ImagePrior",
+    "kernel_prior": "deblurkit.core.kernel_prior:KernelPrior",
+    "data_term": "deblurkit.core.data_term:DataTerm",
+    "optimizer": "deblurkit.core.optimizer:Optimizer",
+    "executor": "deblurkit.core.executor:Executor",
+}
+"""What the class behind a descriptor derives from, by kind."""
 
 
 def hook_pages(registry: Registry) -> dict[str, str]:
@@ -36,6 +57,7 @@ def _hook(name: str, spec: type[Spec], registry: Registry) -> str:
             "All are given by name; see [specs.py](../../../deblurkit/specs.py).",
         ),
         section("Example", rest),
+        _methods(spec),
         section("Those that come with deblurkit", bullets(_built_in(spec, registry))),
     )
 
@@ -45,7 +67,33 @@ def _fields(spec: type[Spec]) -> list[tuple[str, str, str]]:
     told: dict[str, str] = {}
     for cls in reversed(spec.__mro__):
         told |= attributes(cls.__doc__ or "")
-    return [(code(one.name), _default(one), told[one.name]) for one in fields(spec)]
+    return [(code(one.name), _default(one), told[one.name]) for one in fields(spec) if _applies(spec, one.name)]
+
+
+def _applies(spec: type[Spec], field: str) -> bool:
+    """Whether a kind has a use for a field: of some there is nothing that a part could offer."""
+    return field != "offers" or bool(getattr(spec, "allowed", ()))
+
+
+def _methods(spec: type[Spec]) -> str:
+    """Return what the class behind a descriptor may implement, in the words of its base."""
+    if not issubclass(spec, ComponentSpec):
+        return ""
+    base = BASES[spec.kind]
+    module, _, name = base.partition(":")
+    methods = [
+        "\n\n".join([f"### {one}", fence("python", signature), prose(docstring)])
+        for one, signature, docstring in methods_of(base)
+    ]
+    return section(
+        f"What the class may implement: {name}",
+        prose(docstring_of(base)),
+        f"What it leaves alone is as `{module}` has it; what raises `NotImplementedError` there must be written, where "
+        "it belongs to an offer only with the offer."
+        if spec.allowed
+        else f"What it leaves alone is as `{module}` has it; what raises `NotImplementedError` there must be written.",
+        *methods,
+    )
 
 
 def _default(one: object) -> str:

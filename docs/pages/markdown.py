@@ -3,11 +3,11 @@
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_SECTION = re.compile(r"(Args|Attributes|Returns|Raises):")
+_SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises):")
 _ITEM = re.compile(r"(\w+): (.*)")
 
 
@@ -70,6 +70,24 @@ def docstring_of(target: str) -> str:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return ast.get_docstring(node) or ""
     raise LookupError(f"{target}: is not defined in that module")
+
+
+def methods_of(target: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, signature and docstring of every public method of a class, read from its source.
+
+    Args:
+        target: ``package.module:Name``, somewhere below the root of the project.
+    """
+    name = target.partition(":")[2]
+    (found,) = (node for node in source_tree(target).body if isinstance(node, ast.ClassDef) and node.name == name)
+    for node in found.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            decorators = "".join(f"@{ast.unparse(one)}\n" for one in node.decorator_list)
+            returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+            # what unparses has no spaces around the default of an annotated argument
+            arguments = re.sub(r"(?<=[\w\]])=(?=\S)", " = ", ast.unparse(node.args))
+            signature = f"{decorators}def {node.name}({arguments}){returned}"
+            yield node.name, signature, ast.get_docstring(node) or ""
 
 
 def module_docstring(target: str) -> str:
