@@ -15,7 +15,7 @@ from deblurkit_dark_channel.plugin import DarkChannelParams
 from deblurkit_dark_channel.splitting import sharpened
 
 LARGEST_PATCH = 35
-"""Side of the paper's patches, for pictures of about 250 pixels and more; smaller ones have smaller patches."""
+"""Side of the paper's patches, for pictures of 238 pixels and more; smaller ones have smaller patches."""
 PATCHES = 7
 """Patches that fit side by side into the smaller side of a small picture."""
 KNEE = 0.05

@@ -9,6 +9,10 @@ by way of g for the gradients and u for the dark channel, with growing penalties
 
     ||m (k * x - y)||^2 + alpha ||grad x - g||^2 + edges ||g||_0 + beta ||M x - u||^2_W + dark ||u||_0
 
+The norms are joint over channels: a gradient counts once, by its length over all of them, and so does a dark value. But
+the misfit adds up over channels. So the same grey picture in three channels costs three times as much to miss and no
+more to have edges, and is restored less flat than in one.
+
 M is D at the places of the present minima. Many patches pick the same pixel; W divides each of them by their number, so
 that a pixel counts once and M' W M is a diagonal of ones at the picked pixels and zeros elsewhere. (With W = 1 a pixel
 weighs as many times as it is picked, up to the area of a patch. That system is ill-conditioned, and with as many steps
@@ -36,7 +40,9 @@ from deblurkit_dark_channel.channel import dark_channel, pick, put
 GROWTH = 2.0
 """Factor by which the penalties grow from level to level."""
 LARGEST_EDGE_PENALTY = 1e3
+"""Where the levels end; the paper's published code goes to 1e5."""
 LARGEST_DARK_PENALTY = 8.0
+"""Where the paper's published code ends; here it stays."""
 
 
 class Splitting:
@@ -148,8 +154,9 @@ def sharpened(
 ) -> Tensor:
     """The minimiser, as far as the splitting finds it.
 
-    Both penalties grow from level to level. The paper starts the gradients' anew at every level of the dark channel's,
-    which takes ten times as long; the kernels found that way were no better.
+    Both penalties grow from level to level: the gradients' from 2 ``edges`` while it is below ``LARGEST_EDGE_PENALTY``,
+    the dark channel's from 2 ``dark`` up to ``LARGEST_DARK_PENALTY``, where it stays. The paper starts the gradients'
+    anew at every level of the dark channel's.
 
     Args:
         observation: The blurry picture.

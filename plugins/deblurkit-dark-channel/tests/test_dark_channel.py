@@ -149,6 +149,19 @@ def test_dark_pixels_become_black():
     assert shares[1] > 0.8
 
 
+@pytest.mark.parametrize("dark", [0.0, 0.002, 0.5])
+def test_both_penalties_grow_together_and_that_of_the_dark_channel_stays_at_its_largest(dark, monkeypatch):
+    levels = []
+    monkeypatch.setattr(Splitting, "step", lambda _, *given: levels.append(given))
+    observation, _, kernel = example()
+    sharpened(observation, kernel, dark=dark, edges=0.003, patch=5, rounds=1)
+    alphas, betas = [level[3] for level in levels], [level[1] for level in levels]
+    assert {(level[0], level[2]) for level in levels} == {(dark, 0.003)}
+    assert alphas == pytest.approx([0.006 * 2**index for index in range(18)])
+    assert alphas[-1] < 1e3 <= 2 * alphas[-1]
+    assert betas == pytest.approx([min(2 * dark * 2**index, 8.0) for index in range(18)])
+
+
 def test_costs_fall_with_progress():
     observation, _, kernel = example()
     model = prior(observation)
@@ -162,10 +175,23 @@ def test_costs_fall_with_progress():
     assert torch.equal(model.restore(observation, kernel, progress=0.0), full.restore(observation, kernel))
 
 
+def test_the_norms_are_joint_over_channels():
+    """Three channels weigh three times in the misfit and once in the norms, as costs of a third in one channel do."""
+    grey, _, kernel = example()
+    colour = Observation.of(grey.y.expand(-1, 3, -1, -1).contiguous(), float(grey.noise))
+    one, three = (Splitting(which, kernel, patch=5, rounds=1) for which in (grey, colour))
+    for threshold in (0.05**2, 0.2**2):
+        kept = three.kept_gradients(3 * threshold)
+        torch.testing.assert_close(kept, one.kept_gradients(threshold).expand_as(kept))
+    (few, _), (many, _) = one.kept_dark(0.1), three.kept_dark(0.1)
+    assert int(many.sum()) == int(few.sum()), "a dark value is one channel's"
+
+
 def test_patch_scales_with_the_picture():
     observation, _, _ = example()
     auto = prior(observation)
-    assert [auto.patch(size) for size in ((250, 400), (2000, 3000), (98, 70), (3, 3))] == [35, 35, 11, 1]
+    assert [auto.patch(size) for size in ((2000, 3000), (238, 400), (400, 237))] == [35, 35, 33]
+    assert [auto.patch(size) for size in ((98, 70), (3, 3))] == [11, 1]
     assert prior(observation, patch=9).patch((2000, 3000)) == 9
 
 
