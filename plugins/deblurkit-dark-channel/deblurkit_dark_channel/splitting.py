@@ -11,7 +11,7 @@ by way of g for the gradients and u for the dark channel, with growing penalties
 
 The norms are joint over channels: a gradient counts once, by its length over all of them, and so does a dark value. But
 the misfit adds up over channels. So the same grey picture in three channels costs three times as much to miss and no
-more to have edges, and is restored less flat than in one.
+more to have edges, and is not restored as in one.
 
 M is D at the places of the present minima. Many patches pick the same pixel; W divides each of them by their number, so
 that a pixel counts once and M' W M is a diagonal of ones at the picked pixels and zeros elsewhere. (With W = 1 a pixel
