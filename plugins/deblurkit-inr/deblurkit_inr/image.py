@@ -2,7 +2,9 @@
 
 Zhang, Quan and Ji, Cross-scale self-supervised blind image deblurring via implicit neural representation, NeurIPS 2024.
 Their U-Net is the hourglass of the deep image prior without non-local blocks; its input is not noise but a function of
-the place, so the same weights make the same scene on a finer grid.
+the place, so the same weights show the same scene on a finer grid: nearly so with slow waves and few scales of the
+U-Net. Its convolutions see nearer neighbours there, and waves faster than the pixels differ between them, so with the
+published settings the finer image is only a start.
 """
 
 from __future__ import annotations
