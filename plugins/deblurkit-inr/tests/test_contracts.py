@@ -9,7 +9,7 @@ SMALL = {"channels": 8, "skip_channels": 2, "scales": 3}
 
 class TestImageContract(ImagePriorContract):
     """With slow waves and a shallow U-Net, whose image is nearly the same on a finer grid; not so with fast waves."""
-    overrides = SMALL | {"fit_steps": 40, "frequencies": 4, "scales": 2}
+
     spec = IMAGE
     overrides = SMALL | {"fit_steps": 60, "frequencies": 4, "scales": 2}
 
