@@ -115,6 +115,7 @@ def cell_table(rows: Sequence[RowResult], protocol: Protocol, labels: Mapping[st
             "quality": one.document.get("quality", {}).get("flag", ""),
             "stopped": one.document.get("stopped", ""),
             "failure": one.failure,
+            **({"reference": 1.0} if row.row.reference else {}),
         }
         for row in rows
         for one in row.scored

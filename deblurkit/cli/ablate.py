@@ -118,7 +118,7 @@ def task_of(
     if study.task != "deblur":
         facts = f"{len(cases)} times blur was taken from a pair and given to a sharp picture."
     reproduces = f"Reproduces {study.reproduces}." if study.reproduces else ""
-    told = tuple(filter(None, (study.summary, reproduces, study.cost)))
+    told = tuple(filter(None, (study.summary, reproduces, study.cost and f"Cost: {study.cost}")))
     varied = dict.fromkeys(key for row in rows for key in row.label if key != NAME)
     return Task(
         rows=rows,

@@ -72,7 +72,7 @@ def benchmark(ctx: click.Context, dataset: tuple[Path, ...], sizes: Sizes, optio
         protocol=protocol_of(layout),
         shape=Shape({COLUMN: "result"}, differences=False, title=f"{layout}: {name}", notes=notes),
         folder=options.out or Path("runs") / f"benchmark-{layout}",
-        lead=(f"Data set {layout}, {facts}.",),
+        lead=notes,
         document={"dataset": [str(one) for one in dataset], "layout": layout, "config": config.to_json()},
     )
     return make_table(task, options, lambda: executor_of(ctx))

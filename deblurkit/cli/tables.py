@@ -310,11 +310,13 @@ def publish(task: Task, options: TableOptions, store: Store, results: Results) -
     if options.report is not None:
         from deblurkit.report import write_report
 
+        # what stands at the top of the page is not said again below its first table
+        notes = tuple(note for note in summary.notes if note not in task.lead)
         page = page_of(
             task.shape.title,
             task.lead,
             rows,
-            [*tables, every],
+            [replace(summary, title="Summary", notes=notes), *tables[1:], every],
             protocol,
             store,
             config=task.document,
