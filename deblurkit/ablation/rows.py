@@ -70,7 +70,8 @@ def resolve_variants(study: Study, registry: Registry, flags: Mapping[str, Any])
             require_free(study, variant)
             found.append(Resolved(replace(config, run=replace(config.run, **flags)), code))
         except (UsageError, PluginError) as error:  # a file that it names may be missing, a plugin broken
-            found.append(str(error))
+            place = at(f"{study.file}, variant {variant.name!r}")
+            found.append(str(error) if str(study.file) in str(error) else f"{error}{place}")
             last = error
     if all(isinstance(one, str) for one in found):
         raise last

@@ -37,7 +37,6 @@ from deblurkit.config import COMPONENTS, PLAIN, Layer, layers_beside, read_docum
 from deblurkit.errors import ConfigError
 from deblurkit.params import at, parse, suggest
 
-Mode = Literal["crossed", "one-at-a-time"]
 Size = Literal["auto", "given"]
 Task = Literal["deblur", "reblur", "transfer"]
 MODES = ("crossed", "one-at-a-time")
