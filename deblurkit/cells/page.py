@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from deblurkit.cells.row import RowResult, Scored, name_of
 from deblurkit.cells.store import Store
 from deblurkit.datasets.case import Case, Sample
 from deblurkit.errors import DeblurkitError
+from deblurkit.images import viewable
 from deblurkit.record import loss_curve
 from deblurkit.report import Curve, Page, Picture, Plot, Table
 from deblurkit.scores import Protocol
@@ -100,12 +99,6 @@ def psnr_curve(one: Scored) -> tuple[list[float], list[float]]:
     return [row["step"] for row in rows], [row["psnr"] for row in rows]
 
 
-def picture_array(x: Tensor) -> NDArray[np.uint8]:
-    """(1, C, H, W) in [0, 1] as (H, W) or (H, W, 3) in 256 steps: a page holds many of them."""
-    planes = (x[0].float().clamp(0.0, 1.0) * 255.0).round().byte().numpy()
-    return planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1)
-
-
 def _by_case(rows: Sequence[RowResult]) -> list[list[tuple[RowResult, Scored]]]:
     """The cells of the first seed, those of one case together."""
     found: dict[str, list[tuple[RowResult, Scored]]] = {}
@@ -152,9 +145,9 @@ def _picture(row: RowResult, one: Scored, sample: Sample | None, protocol: Proto
     notice = "The content is synthesised: details may be invented." if document.get("synthesised") else ""
     return Picture(
         title=f"{one.cell.case.name}: {name_of(row.row)}" + (f", seed {one.cell.seed}" if one.cell.seed else ""),
-        before=picture_array(sample.y),
+        before=viewable(sample.y[0].numpy()),
         after=after,
-        truth=picture_array(sample.truths[0]) if sample.truths else None,
+        truth=viewable(sample.truths[0][0].numpy()) if sample.truths else None,
         kernel=store.kernel(one.cell),
         true_kernel=None if sample.kernel is None else sample.kernel[0, 0].float().numpy(),
         facts=facts,

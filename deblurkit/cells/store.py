@@ -19,6 +19,7 @@ from deblurkit.cells.carry_out import Outcome
 from deblurkit.cells.cell import FORMAT, Cell
 from deblurkit.errors import UsageError
 from deblurkit.files import atomic_write, check_writable
+from deblurkit.images import viewable
 from deblurkit.record import write_text
 
 CELL = "cell.json"
@@ -135,8 +136,7 @@ class Store:
 
 def _save_picture(values: NDArray[np.float32], file: BinaryIO) -> None:
     """Write a picture to look at; its scores were taken from the unrounded one."""
-    planes = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
-    Image.fromarray(planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1)).save(file, format="PNG")
+    Image.fromarray(viewable(values)).save(file, format="PNG")
 
 
 def _save_array(values: NDArray[np.float32], file: BinaryIO) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblurkit.images import read_image
+from deblurkit.images import read_image, viewable
 from deblurkit.kernels import read_kernel
 from deblurkit.record import loss_curve, notice
 from deblurkit.report import Column, Curve, Page, Picture, Plot, Table
@@ -100,8 +100,6 @@ def shrunk(x: Tensor) -> np.ndarray:
 
     Many pictures wait for their page, so each is kept as small as it will be shown.
     """
-    import torch
-
     from deblurkit.ops.resample import resample_image
 
     x = x.float().nan_to_num(0.0)
@@ -109,8 +107,7 @@ def shrunk(x: Tensor) -> np.ndarray:
     if longest > LARGEST_SIDE:
         height, width = (max(1, round(side * LARGEST_SIDE / longest)) for side in x.shape[-2:])
         x = resample_image(x, (height, width))
-    planes: np.ndarray = (x[0].clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()
-    return planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
+    return viewable(x[0].numpy())
 
 
 def page_of_runs(

@@ -3,7 +3,7 @@
 from deblurkit.images.find import SUFFIXES, WORD, OutputPaths, find_images, output_paths
 from deblurkit.images.picture import MIN_SIDE, Metadata, Picture, check_picture_size
 from deblurkit.images.read import MAX_PIXELS, read_image
-from deblurkit.images.write import QUALITY, write_image
+from deblurkit.images.write import QUALITY, viewable, write_image
 
 __all__ = [
     "MAX_PIXELS",
@@ -18,5 +18,6 @@ __all__ = [
     "find_images",
     "output_paths",
     "read_image",
+    "viewable",
     "write_image",
 ]

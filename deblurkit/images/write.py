@@ -72,6 +72,12 @@ def write_image(path: Path, pixels: Tensor, like: Picture, overwrite: bool) -> t
     return tuple(notes)
 
 
+def viewable(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(C, H, W) in [0, 1] as (H, W), or (H, W, 3), in 256 steps, to be looked at; what lies beyond is clipped."""
+    steps = np.rint(np.clip(planes, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return steps[0] if len(steps) == 1 else np.moveaxis(steps, 0, -1)
+
+
 def _quantised(planes: Tensor, depth: int) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]:
     """(C, H, W) in [0, 1] to (H, W, C) in whole steps, or floating point."""
     values = planes.permute(1, 2, 0).contiguous()
