@@ -33,7 +33,7 @@ class Problem:
         scales: How many scales there are.
         coarser: The estimation at the scale before, as far as both priors took over from their coarser selves there, or
             ``None``. Priors that share their networks with them go on moving there too.
-        stride: The coarser picture is every so-manieth pixel of this one, from the first; 0 where it was averaged.
+        stride: The coarser picture is every stride-th pixel of this one, from the first; 0 where it was averaged.
     """
 
     observation: Observation
